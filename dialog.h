@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef DIALOG_H
+#define DIALOG_H
+/* The module as the host sees it: parameters, script functions, variables and statistics, each described once. Commands are in dlg_mi.h. Adapters
+ * turn these lists into their host's export tables. */
+
+#include "dlg_str.h"
+#include "host/host.h"
+
+/* ---- parameters (manual 1.5) ---- */
+
+enum { DIALOG_UNSET = -1 }; /* dlg_flag and bye_on_timeout_flag: none */
+enum { DIALOG_DID_ONLY, DIALOG_DID_FALLBACK, DIALOG_DID_NONE };
+
+/* X(C type, name, default). int: signed number; text: char *. */
+#define DIALOG_PARAMS(INT, TEXT)                     \
+	INT(enable_stats, 1)                         \
+	INT(hash_size, 4096)                         \
+	INT(log_profile_hash_size, 4)                \
+	TEXT(rr_param, "did")                        \
+	INT(dlg_flag, DIALOG_UNSET)                  \
+	INT(bye_on_timeout_flag, DIALOG_UNSET)       \
+	TEXT(timeout_avp, NULL)                      \
+	INT(default_timeout, 43200)                  \
+	INT(setup_timeout, 600)                      \
+	INT(ack_timeout, 64)                         \
+	TEXT(dlg_extra_hdrs, NULL)                   \
+	INT(dlg_match_mode, DIALOG_DID_ONLY)         \
+	TEXT(fifo_name, NULL)                        \
+	INT(fifo_mode, 0660)                         \
+	TEXT(reply_dir, "/tmp/")
+
+struct dialog_conf {
+#define DIALOG_X_INT(name, dflt)  int name;
+#define DIALOG_X_TEXT(name, dflt) char *name;
+	DIALOG_PARAMS(DIALOG_X_INT, DIALOG_X_TEXT)
+#undef DIALOG_X_INT
+#undef DIALOG_X_TEXT
+	struct host_var *timeout_var; /* compiled timeout_avp, or NULL */
+};
+
+/* Written by the host while it reads its configuration, checked by dialog_init(), constant afterwards. */
+extern struct dialog_conf dialog_conf;
+
+/* ---- init and exit ---- */
+
+/* Check every parameter (one log line for each bad one) and create the shared structures. Main process, before fork. 0 or -1. */
+int dialog_init(void);
+
+/* Exit, in the main process after all others are gone. Blocks on nothing; from now on every inbound
+ * call is a no-op. Harmless when dialog_init() never ran. */
+void dialog_stop(void);
+
+/* Nonzero between a successful dialog_init() and dialog_stop(). Adapters test it first in every inbound call. */
+int dialog_running(void);
+
+/* ---- script functions (manual 1.6) ---- */
+
+enum { /* routes a function may be used in */
+	DIALOG_IN_REQUEST = 1, DIALOG_IN_BRANCH = 2, DIALOG_IN_REPLY = 4, DIALOG_IN_FAILURE = 8,
+	DIALOG_IN_LOCAL = 16,
+	DIALOG_IN_ALL = 31,
+};
+
+enum { DIALOG_ARGS_MAX = 3 };
+struct dialog_arg {
+	struct dlg_str text;  /* kind 's': text with pseudo-variables expanded */
+	int is_null;          /* kind 's': the whole argument is one variable, and it is null */
+	int64_t number;       /* kind 'f' */
+	struct host_var *var; /* kind 'v' */
+};
+
+/* X(name, argument kinds, routes). Kinds: s text, f flag index 0..31 (constants checked at start), v output variable
+ * (AVP or script variable). The function is dialog_fn_<name>(); it returns 1 true, -1 false, 0 stop the script. */
+#define DIALOG_FUNCTIONS(X)                               \
+	X(create_dialog, "", DIALOG_IN_REQUEST)           \
+	X(validate_dialog, "", DIALOG_IN_REQUEST)         \
+	X(set_dlg_flag, "f", DIALOG_IN_ALL)               \
+	X(reset_dlg_flag, "f", DIALOG_IN_ALL)             \
+	X(is_dlg_flag_set, "f", DIALOG_IN_ALL)            \
+	X(store_dlg_value, "ss", DIALOG_IN_ALL)           \
+	X(fetch_dlg_value, "sv", DIALOG_IN_ALL)
+
+#define X(name, kinds, routes) \
+	int dialog_fn_##name(struct host_msg *msg, const struct dialog_arg *args);
+DIALOG_FUNCTIONS(X)
+#undef X
+
+/* Parse a flag index given as constant text: 0..31, or -1. */
+int dialog_flag_index(struct dlg_str text);
+
+/* ---- pseudo-variables (manual 1.9) ---- */
+
+struct dialog_value {
+	enum { DIALOG_NULL, DIALOG_INT, DIALOG_TEXT } kind;
+	int64_t number;
+	struct dlg_str text; /* of a getter: valid until the next but eight getter calls in this process */
+};
+
+/* X(name, takes a (name) part, writable). Getter dialog_get_<name>(): 0, or -1 on failure. Setter dialog_set_<name>(): 0, or -1
+ * (no dialog, wrong kind of value). */
+#define DIALOG_VARIABLES(X)      \
+	X(DLG_count, 0, 0)       \
+	X(DLG_status, 0, 0)      \
+	X(DLG_lifetime, 0, 0)    \
+	X(DLG_flags, 0, 1)       \
+	X(DLG_dir, 0, 0)         \
+	X(dlg_val, 1, 1)
+
+#define X(name, named, writable) \
+	int dialog_get_##name(struct host_msg *msg, struct dlg_str key, struct dialog_value *out);
+DIALOG_VARIABLES(X)
+#undef X
+int dialog_set_DLG_flags(struct host_msg *msg, struct dlg_str key, const struct dialog_value *in);
+int dialog_set_dlg_val(struct host_msg *msg, struct dlg_str key, const struct dialog_value *in);
+
+/* Name of a $dlg_val() as written in the script: one pair of enclosing quotes, single or double, is removed. */
+struct dlg_str dialog_value_name(struct dlg_str written);
+
+/* ---- statistics (manual 1.7) ---- */
+
+#define DIALOG_STATISTICS(X) \
+	X(active_dialogs)    \
+	X(early_dialogs)     \
+	X(processed_dialogs) \
+	X(expired_dialogs)   \
+	X(failed_dialogs)
+
+#define X(name) uint64_t dialog_stat_##name(void);
+DIALOG_STATISTICS(X)
+#undef X
+
+#endif

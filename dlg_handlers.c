@@ -1,0 +1,1018 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "dlg_handlers.h"
+
+#include "dialog.h"
+#include "dlg_cb.h"
+#include "dlg_cookie.h"
+#include "dlg_mem.h"
+#include "dlg_req_within.h"
+#include "dlg_route.h"
+
+static void count(uint64_t *total)
+{
+	__atomic_fetch_add(total, 1, __ATOMIC_RELAXED);
+}
+
+/* ---- what follows from a change of state, after unlocking ---- */
+
+/* Callbacks of a state change, by the action that asks for them. */
+static const struct {
+	uint32_t action;
+	int type;
+} action_callbacks[] = {
+	{ DLG_DO_CB_EARLY, DLGCB_EARLY },	    { DLG_DO_CB_CONFIRMED, DLGCB_CONFIRMED },
+	{ DLG_DO_CB_FAILED, DLGCB_FAILED },	    { DLG_DO_CB_TERMINATED, DLGCB_TERMINATED },
+	{ DLG_DO_CB_EXPIRED, DLGCB_EXPIRED },
+};
+
+static void end_setup(struct dlg_cell *dlg)
+{
+	struct host_tx_id id = { dlg->tx_id[0], dlg->tx_id[1] };
+
+	HOST_LOG(HOST_NOTICE, "dialog %s: no final answer within setup_timeout: the call is ended",
+		 dlg_hash_name(dlg));
+	host_tx_refuse(id, 408, "Request Timeout");
+}
+
+static void follow_up(struct dlg_cell *dlg, uint32_t actions, const struct dlg_cb_params *params)
+{
+	if (actions & DLG_DO_END_SETUP)
+		end_setup(dlg);
+	if (actions & DLG_DO_SEND_BYES && dlg->flags & DLG_F_BYE_ON_TIMEOUT)
+		dlg_req_within_byes(dlg, DLG_STR_NONE, NULL);
+	for (size_t i = 0; i < sizeof(action_callbacks) / sizeof(action_callbacks[0]); i++) {
+		if (actions & action_callbacks[i].action)
+			dlg_cb_run(dlg, action_callbacks[i].type, params);
+	}
+}
+
+/* Apply an event that ends the call or not; `by` and `code` are noted when it does. Entry lock held. */
+static uint32_t apply_locked(struct dlg_cell *dlg, enum dlg_event event, enum dlg_end by, int code)
+{
+	uint32_t actions = dlg_state_apply_locked(dlg, event);
+
+	if (actions & DLG_DO_END) {
+		dlg->ended_by = (uint8_t)by;
+		dlg->end_code = (uint16_t)code;
+	}
+	return actions;
+}
+
+static uint32_t apply(struct dlg_cell *dlg, enum dlg_event event, enum dlg_end by, int code)
+{
+	uint32_t actions;
+
+	dlg_hash_lock(dlg);
+	actions = apply_locked(dlg, event, by, code);
+	dlg_hash_unlock(dlg);
+	return actions;
+}
+
+static int announce_once(struct dlg_cell *dlg)
+{
+	int first;
+
+	dlg_hash_lock(dlg);
+	first = !(dlg->flags & DLG_F_ANNOUNCED);
+	dlg->flags |= DLG_F_ANNOUNCED;
+	dlg_hash_unlock(dlg);
+	return first;
+}
+
+/* DLGCB_CREATED, once. With dlg_flag the dialog is born under a lock of the host, so this waits for the next
+ * chance: the request is forwarded, answered, or through. */
+static void announce(struct dlg_cell *dlg, struct host_msg *req)
+{
+	struct dlg_cb_params p = { .req = (struct sip_msg *)req, .direction = DLG_DIR_DOWNSTREAM };
+
+	if (announce_once(dlg))
+		dlg_cb_run(dlg, DLGCB_CREATED, &p);
+}
+
+/* ---- lifetime ---- */
+
+/* The timeout AVP (manual 1.5.7): 1 set and usable, else 0. */
+static int custom_timeout(struct host_msg *msg, uint32_t *seconds)
+{
+	struct dlg_str text;
+	uint64_t n;
+
+	if (!msg || !dialog_conf.timeout_var || host_var_get(msg, dialog_conf.timeout_var, &text) < 0)
+		return 0;
+	if (dlg_str_to_u64(dlg_str_trim(text), INT32_MAX, &n) < 0 || !n) {
+		HOST_LOG(HOST_WARNING, "dialog: timeout_avp holds \"%.*s\", not a number of seconds: ignored",
+			 DLG_STR_ARG(text));
+		return 0;
+	}
+	*seconds = (uint32_t)n;
+	return 1;
+}
+
+/* ---- attaching to transactions ---- */
+
+static int refreshes_target(enum host_method method)
+{
+	return method == HOST_INVITE || method == HOST_UPDATE; /* RFC 3261 12.2, RFC 3311 5.1 */
+}
+
+static struct dlg_tx *tx_new(struct host_msg *msg, const struct dlg_ctx *ctx)
+{
+	struct dlg_str contact = DLG_STR_NONE;
+	struct dlg_tx *tx;
+
+	if (!ctx->created && refreshes_target((enum host_method)ctx->method))
+		contact = host_msg_contact(msg);
+	tx = dlg_mem_alloc(sizeof(*tx) + contact.len);
+	if (!tx)
+		return NULL;
+	*tx = (struct dlg_tx){
+		.dlg = ctx->dlg, .leg = ctx->leg, .dir = ctx->dir, .method = ctx->method,
+		.initial = ctx->created, .cseq = ctx->cseq, .contact_len = contact.len,
+	};
+	if (contact.len)
+		memcpy(tx->contact, contact.s, contact.len);
+	return tx;
+}
+
+/* What the script set for the initial request after create_dialog() still counts (manual 1.5.6, 1.5.7). */
+static void note_invite_tx(struct dlg_cell *dlg, struct host_msg *msg, struct host_tx *t)
+{
+	struct host_tx_id id = host_tx_id(t);
+	uint32_t lifetime = 0;
+	int custom = custom_timeout(msg, &lifetime);
+	int bye = dialog_conf.bye_on_timeout_flag != DIALOG_UNSET &&
+		  host_msg_flag(msg, dialog_conf.bye_on_timeout_flag);
+
+	dlg_hash_lock(dlg);
+	dlg->tx_id[0] = id.a;
+	dlg->tx_id[1] = id.b;
+	dlg->flags |= DLG_F_ATTACHED;
+	if (custom)
+		dlg->lifetime = lifetime;
+	if (bye)
+		dlg->flags |= DLG_F_BYE_ON_TIMEOUT;
+	dlg_hash_unlock(dlg);
+}
+
+static int attach_tx(struct host_msg *msg, struct dlg_ctx *ctx, struct host_tx *t)
+{
+	struct dlg_tx *tx = tx_new(msg, ctx);
+
+	if (!tx)
+		return -1;
+	dlg_hash_hold(ctx->dlg, DLG_BY_TRANSACTION);
+	if (host_tx_attach(msg, t, tx) == 0)
+		return 0;
+	dlg_mem_free(tx);
+	dlg_hash_put(ctx->dlg, DLG_BY_TRANSACTION);
+	return -1;
+}
+
+/* Without memory an initial INVITE goes on untracked (its dialog is abandoned when the script is through), and a sequential
+ * request takes effect when the script is through. */
+static void attach(struct host_msg *msg, struct dlg_ctx *ctx, struct host_tx *t)
+{
+	if (attach_tx(msg, ctx, t) < 0) {
+		HOST_LOG(HOST_ERROR, "dialog %s: no shared memory to follow its transaction",
+			 dlg_hash_name(ctx->dlg));
+		if (ctx->created)
+			count(&dlg_state_counters()->refused);
+		return;
+	}
+	ctx->attached = 1;
+	if (ctx->created)
+		note_invite_tx(ctx->dlg, msg, t);
+}
+
+/* ---- initial requests ---- */
+
+static void add_cookie(struct host_msg *msg, const struct dlg_cell *dlg)
+{
+	struct dlg_buf param = { 0 };
+	char cookie[DLG_COOKIE_MAX];
+
+	if (dialog_conf.dlg_match_mode == DIALOG_DID_NONE)
+		return;
+	dlg_cookie_print(cookie, dlg->h_entry, dlg->h_id);
+	dlg_buf_printf(&param, ";%s=%s", dialog_conf.rr_param, cookie);
+	if (param.failed || host_rr_add(msg, dlg_buf_view(&param)) < 0)
+		HOST_LOG(HOST_ERROR, "dialog %s: the cookie could not be added to Record-Route",
+			 dlg_hash_name(dlg));
+	dlg_buf_free(&param);
+}
+
+/* All entries of a header, joined in message order. */
+static void collect_routes(struct host_msg *msg, enum host_header name, struct dlg_buf *out)
+{
+	struct dlg_str body;
+
+	for (int i = 0; host_msg_header(msg, name, i, &body) == 0; i++) {
+		struct dlg_str entry;
+
+		while (dlg_route_next(&body, &entry) == 0) {
+			if (out->len)
+				dlg_buf_add(out, DLG_STR(","));
+			dlg_buf_add(out, entry);
+		}
+	}
+}
+
+static int insert(struct host_msg *msg, const struct host_info *info, struct dlg_cell **dlg)
+{
+	struct dlg_buf routes = { 0 };
+	struct dlg_hash_new in = {
+		.call_id = info->call_id, .from_uri = info->from_uri, .from_tag = info->from_tag,
+		.to_uri = info->to_uri, .caller_contact = host_msg_contact(msg),
+		.caller_sock = host_msg_sock(msg), .invite_cseq = info->cseq,
+		.via_hash = dlg_hash_wide(info->via_branch),
+		.lifetime = (uint32_t)dialog_conf.default_timeout,
+	};
+	int ret;
+
+	collect_routes(msg, HOST_RECORD_ROUTE, &routes);
+	in.caller_routes = dlg_buf_view(&routes);
+	custom_timeout(msg, &in.lifetime);
+	ret = routes.failed ? -1 : dlg_hash_insert(&in, DLG_BY_MESSAGE, dlg);
+	dlg_buf_free(&routes);
+	return ret;
+}
+
+static int create(struct host_msg *msg, struct dlg_ctx *ctx, const struct host_info *info)
+{
+	struct dlg_cell *dlg;
+
+	if (insert(msg, info, &dlg) < 0) {
+		count(&dlg_state_counters()->refused);
+		HOST_LOG(HOST_ERROR, "dialog: no memory: the call %.*s is not tracked",
+			 DLG_STR_ARG(info->call_id));
+		return -1;
+	}
+	*ctx = (struct dlg_ctx){ .dlg = dlg, .dir = DLG_DIR_DOWNSTREAM, .method = HOST_INVITE,
+				 .created = 1, .searched = 1, .cseq = info->cseq };
+	add_cookie(msg, dlg);
+	return 1;
+}
+
+static int is_initial_invite(const struct host_info *info)
+{
+	return info->is_request && info->method == HOST_INVITE && !info->to_tag.len;
+}
+
+int dlg_handlers_create(struct host_msg *msg)
+{
+	struct dlg_ctx *ctx = host_ctx(msg);
+	struct host_info info;
+	struct host_tx *t;
+
+	if (!ctx)
+		return -1;
+	if (ctx->created)
+		return 1;
+	if (host_msg_info(msg, &info) < 0 || !is_initial_invite(&info) || !info.from_tag.len ||
+	    !info.call_id.len) {
+		HOST_LOG(HOST_DEBUG, "dialog: not an initial INVITE with Call-ID, CSeq and From tag: no dialog");
+		return -1;
+	}
+	if (host_tx_is_retransmission(msg))
+		return 0;
+	if (create(msg, ctx, &info) < 0)
+		return -1;
+	t = host_tx_current(msg);
+	if (t)
+		attach(msg, ctx, t);
+	announce(ctx->dlg, msg);
+	return 1;
+}
+
+/* ---- matching sequential requests ---- */
+
+/* How well a dialog must fit when several have the same Call-ID and tags (spirals, new calls after old ones). */
+enum fit { FIT_EXACT, FIT_LIVE, FIT_ANY };
+
+struct search {
+	const struct host_info *info;
+	enum fit fit;
+	int by_id;
+	uint32_t h_id;
+	unsigned routes_left; /* Route entries of the request beyond ours */
+	enum dlg_dir dir;     /* found */
+	struct dlg_leg *leg;  /* found */
+};
+
+/* Which way does the request go, by its tags (RFC 3261 12.2.2)? Entry lock held. */
+static int match_tags(const struct dlg_cell *dlg, struct search *s)
+{
+	struct dlg_str caller = dlg_hash_text(dlg, DLG_FROM_TAG);
+	int lost = dlg->flags & DLG_F_LEG_LOST;
+
+	if (dlg_str_eq(s->info->from_tag, caller)) {
+		s->dir = DLG_DIR_DOWNSTREAM;
+		s->leg = dlg_hash_leg_locked(dlg, s->info->to_tag);
+		if (s->leg || lost)
+			return 1;
+	}
+	if (dlg_str_eq(s->info->to_tag, caller)) {
+		s->dir = DLG_DIR_UPSTREAM;
+		s->leg = dlg_hash_leg_locked(dlg, s->info->from_tag);
+		return s->leg || lost;
+	}
+	return 0;
+}
+
+static unsigned expected_routes(const struct dlg_cell *dlg, const struct search *s)
+{
+	if (s->dir == DLG_DIR_UPSTREAM)
+		return dlg_route_count(dlg_hash_text(dlg, DLG_CALLER_ROUTES));
+	return s->leg ? dlg_route_count((struct dlg_str){ s->leg->route_set, s->leg->route_set_len }) : 0;
+}
+
+static int fits(const struct dlg_cell *dlg, void *arg)
+{
+	struct search *s = arg;
+
+	if (s->by_id)
+		return dlg->h_id == s->h_id && match_tags(dlg, s);
+	if (s->fit != FIT_ANY && dlg->state == DLG_STATE_DELETED)
+		return 0;
+	return match_tags(dlg, s) && (s->fit != FIT_EXACT || expected_routes(dlg, s) == s->routes_left);
+}
+
+static struct dlg_cell *find_by_cookie(struct search *s, struct dlg_str cookie)
+{
+	uint32_t entry = dlg_hash_call_id(s->info->call_id) & (dlg_hash_size() - 1), h_entry;
+	struct dlg_cell *dlg = NULL;
+
+	s->by_id = 1;
+	if (dlg_cookie_parse(cookie, &h_entry, &s->h_id) == 0 && h_entry == entry)
+		dlg = dlg_hash_find(s->info->call_id, fits, s, DLG_BY_MESSAGE);
+	s->by_id = 0;
+	if (!dlg) {
+		count(&dlg_state_counters()->forged);
+		HOST_LOG(HOST_INFO, "dialog: cookie \"%.*s\" is not one of the call %.*s, tags %.*s and %.*s",
+			 DLG_STR_ARG(cookie), DLG_STR_ARG(s->info->call_id),
+			 DLG_STR_ARG(s->info->from_tag), DLG_STR_ARG(s->info->to_tag));
+	}
+	return dlg;
+}
+
+/* The Route entries of a request that are not ours, and the remote target it names. */
+static void other_routes(struct host_msg *msg, struct dlg_buf *routes, struct dlg_str *target)
+{
+	struct dlg_buf all = { 0 };
+	int own = host_msg_own_routes(msg);
+	unsigned n;
+
+	collect_routes(msg, HOST_ROUTE, &all);
+	n = dlg_route_count(dlg_buf_view(&all));
+	if (own < 0) { /* a strict router before us: the target is the last entry (RFC 3261 16.4) */
+		struct dlg_str last = dlg_route_last_uri(dlg_buf_view(&all));
+
+		dlg_route_slice(routes, dlg_buf_view(&all), 0, n ? n - 1 : 0, 0);
+		dlg_buf_add(routes, DLG_STR("\n"));
+		dlg_buf_add(routes, last);
+		*target = (struct dlg_str){ routes->s + routes->len - last.len, last.len };
+		routes->len -= last.len + 1;
+	} else {
+		dlg_route_slice(routes, dlg_buf_view(&all), (unsigned)own, n, 0);
+	}
+	if (all.failed)
+		routes->failed = 1;
+	dlg_buf_free(&all);
+}
+
+static unsigned count_other_routes(struct host_msg *msg)
+{
+	struct dlg_buf routes = { 0 };
+	struct dlg_str target;
+	unsigned n;
+
+	other_routes(msg, &routes, &target);
+	n = dlg_route_count(dlg_buf_view(&routes));
+	dlg_buf_free(&routes);
+	return n;
+}
+
+static struct dlg_cell *find_by_elements(struct host_msg *msg, struct search *s)
+{
+	struct dlg_cell *dlg = NULL;
+
+	s->routes_left = count_other_routes(msg);
+	for (int fit = FIT_EXACT; !dlg && fit <= FIT_ANY; fit++) {
+		s->fit = (enum fit)fit;
+		dlg = dlg_hash_find(s->info->call_id, fits, s, DLG_BY_MESSAGE);
+	}
+	return dlg;
+}
+
+static void make_current(struct dlg_ctx *ctx, struct dlg_cell *dlg, const struct search *s)
+{
+	dlg_hash_put(ctx->dlg, DLG_BY_MESSAGE);
+	*ctx = (struct dlg_ctx){ .dlg = dlg, .leg = s->leg, .dir = (uint8_t)s->dir, .searched = 1,
+				 .method = (uint8_t)s->info->method, .cseq = s->info->cseq };
+}
+
+/* May this request belong to a dialog that exists? An INVITE without To tag starts one; a CANCEL belongs to its INVITE. */
+static int is_sequential(const struct host_info *info)
+{
+	return info->is_request && info->method != HOST_CANCEL && !is_initial_invite(info);
+}
+
+/* Match by cookie, if given, then by SIP elements, as the mode allows (manual 1.5.10). */
+static void match(struct host_msg *msg, struct dlg_ctx *ctx, const struct dlg_str *cookie)
+{
+	struct host_info info;
+	struct search s = { .info = &info };
+	struct dlg_cell *dlg = NULL;
+
+	ctx->searched = 1;
+	if (host_msg_info(msg, &info) < 0 || !is_sequential(&info))
+		return;
+	if (cookie)
+		dlg = find_by_cookie(&s, *cookie);
+	if (!dlg && dialog_conf.dlg_match_mode != DIALOG_DID_ONLY)
+		dlg = find_by_elements(msg, &s);
+	if (dlg)
+		make_current(ctx, dlg, &s);
+}
+
+void dlg_handlers_on_route(struct host_msg *msg)
+{
+	struct dlg_ctx *ctx = host_ctx(msg);
+	struct dlg_str cookie;
+	int found;
+
+	if (!ctx || ctx->created || ctx->attached)
+		return;
+	found = dialog_conf.dlg_match_mode != DIALOG_DID_NONE &&
+		host_rr_get(msg, dlg_str_of(dialog_conf.rr_param), &cookie) == 0;
+	match(msg, ctx, found ? &cookie : NULL);
+}
+
+static int has_route(struct host_msg *msg)
+{
+	struct dlg_str body;
+
+	return host_msg_header(msg, HOST_ROUTE, 0, &body) == 0;
+}
+
+/* Modes 1 and 2 know requests that carry no Route of ours. While the script runs only those without any Route are looked up,
+ * for the others loose_route() may come yet; when the request is forwarded (`last_chance`), all. */
+static void match_without_route(struct host_msg *msg, struct dlg_ctx *ctx, int last_chance)
+{
+	if (ctx->searched || dialog_conf.dlg_match_mode == DIALOG_DID_ONLY)
+		return;
+	if (last_chance || !has_route(msg))
+		match(msg, ctx, NULL);
+}
+
+void dlg_handlers_on_new_tx(struct host_msg *msg, struct host_tx *t)
+{
+	struct dlg_ctx *ctx = host_ctx(msg);
+	struct host_info info;
+
+	if (!ctx || ctx->attached)
+		return;
+	if (!ctx->dlg && dialog_conf.dlg_flag != DIALOG_UNSET && host_msg_flag(msg, dialog_conf.dlg_flag) &&
+	    host_msg_info(msg, &info) == 0 && is_initial_invite(&info) && info.from_tag.len)
+		create(msg, ctx, &info);
+	if (!ctx->dlg)
+		match_without_route(msg, ctx, 1);
+	if (ctx->dlg)
+		attach(msg, ctx, t);
+}
+
+/* ---- sequential requests take effect ---- */
+
+/* What a request means for the dialog once it passes. Entry lock held. */
+static enum dlg_event event_of_locked(const struct dlg_cell *dlg, const struct dlg_leg *leg,
+				      enum host_method method)
+{
+	unsigned live = dlg_hash_live_legs_locked(dlg);
+
+	if (method == HOST_ACK)
+		return DLG_EV_ACK;
+	if (method != HOST_BYE)
+		return DLG_EV_SEQUENTIAL;
+	return live > (leg && leg->state == DLG_LEG_ANSWERED) ? DLG_EV_SEQUENTIAL : DLG_EV_BYE;
+}
+
+static void note_cseq_locked(struct dlg_leg *leg, enum dlg_dir dir, enum host_method method, uint32_t cseq)
+{
+	if (method == HOST_ACK)
+		return;
+	if (!(leg->seen & 1 << dir) || cseq > leg->cseq[dir])
+		leg->cseq[dir] = cseq;
+	if (method == HOST_INVITE && cseq > leg->invite_cseq[dir])
+		leg->invite_cseq[dir] = cseq;
+	leg->seen |= (uint8_t)(1 << dir);
+}
+
+static uint32_t pass_locked(struct dlg_cell *dlg, struct dlg_leg *leg, enum dlg_dir dir,
+			    enum host_method method, uint32_t cseq, uint32_t lifetime)
+{
+	enum dlg_event event = event_of_locked(dlg, leg, method);
+	enum dlg_end by = dir == DLG_DIR_UPSTREAM ? DLG_END_CALLEE : DLG_END_CALLER;
+
+	if (leg)
+		note_cseq_locked(leg, dir, method, cseq);
+	if (leg && method == HOST_BYE && leg->state == DLG_LEG_ANSWERED)
+		leg->state = DLG_LEG_ENDED;
+	if (lifetime)
+		dlg->lifetime = lifetime;
+	return apply_locked(dlg, event, by, 0);
+}
+
+/* A matched request was let pass by the script and has left the proxy. */
+static void pass(struct dlg_cell *dlg, struct dlg_leg *leg, enum dlg_dir dir, enum host_method method,
+		 uint32_t cseq, struct host_msg *req)
+{
+	struct dlg_cb_params p = { .req = (struct sip_msg *)req, .direction = (int)dir };
+	uint32_t lifetime = 0, actions;
+
+	if (method != HOST_ACK)
+		custom_timeout(req, &lifetime);
+	dlg_hash_lock(dlg);
+	actions = pass_locked(dlg, leg, dir, method, cseq, lifetime);
+	dlg_hash_unlock(dlg);
+	dlg_cb_run(dlg, DLGCB_REQ_WITHIN, &p);
+	follow_up(dlg, actions, &p);
+}
+
+/* ---- replies ---- */
+
+static void set_text(char **text, uint16_t *len, struct dlg_str *fresh)
+{
+	char *old = *text;
+
+	/* `fresh` was allocated before the lock; what it replaces is freed after it */
+	*text = (char *)fresh->s;
+	*len = (uint16_t)fresh->len;
+	fresh->s = old;
+}
+
+/* A shared copy of `v`; empty when there is nothing to copy or no memory. */
+static struct dlg_str shared_copy(struct dlg_str v)
+{
+	char *mem;
+
+	if (!v.len || v.len > UINT16_MAX)
+		return DLG_STR_NONE;
+	mem = dlg_mem_alloc(v.len);
+	if (!mem)
+		return DLG_STR_NONE;
+	memcpy(mem, v.s, v.len);
+	return (struct dlg_str){ mem, v.len };
+}
+
+static void shared_free(struct dlg_str v)
+{
+	dlg_mem_free((char *)v.s);
+}
+
+/* What a reply says about a leg: allocated before the lock. */
+struct news {
+	struct dlg_leg *fresh;  /* used when the leg is new; NULL without memory */
+	struct dlg_str tag, contact, route_set;
+	const struct host_sock *sock;
+	int own;                /* Record-Route entries of ours */
+};
+
+/* The callee's route set: Record-Route of the reply below ours, reversed (RFC 3261 12.1.2). */
+static void callee_routes(struct host_msg *rpl, const struct dlg_cell *dlg, int own, struct dlg_buf *out)
+{
+	struct dlg_buf all = { 0 };
+	unsigned total, above = (unsigned)own + dlg_route_count(dlg_hash_text(dlg, DLG_CALLER_ROUTES));
+
+	collect_routes(rpl, HOST_RECORD_ROUTE, &all);
+	total = dlg_route_count(dlg_buf_view(&all));
+	if (total > above)
+		dlg_route_slice(out, dlg_buf_view(&all), 0, total - above, 1);
+	dlg_buf_free(&all);
+}
+
+static void read_news(struct host_tx *t, struct host_msg *rpl, const struct dlg_cell *dlg,
+		      struct dlg_str tag, struct news *n)
+{
+	struct dlg_buf routes = { 0 };
+
+	n->own = host_tx_own_record_routes(t);
+	callee_routes(rpl, dlg, n->own, &routes);
+	n->tag = tag;
+	n->contact = shared_copy(host_msg_contact(rpl));
+	n->route_set = shared_copy(dlg_buf_view(&routes));
+	n->sock = host_msg_sock(rpl);
+	n->fresh = dlg_hash_leg_new(tag, DLG_STR_NONE);
+	dlg_buf_free(&routes);
+}
+
+static void free_news(struct news *n)
+{
+	shared_free(n->contact);
+	shared_free(n->route_set);
+	dlg_hash_leg_free(n->fresh);
+}
+
+static struct dlg_leg *leg_for_locked(struct dlg_cell *dlg, struct news *n)
+{
+	struct dlg_leg *leg = dlg_hash_leg_locked(dlg, n->tag);
+
+	if (leg)
+		return leg;
+	leg = n->fresh;
+	if (!leg) {
+		dlg->flags |= DLG_F_LEG_LOST;
+		return NULL;
+	}
+	n->fresh = NULL;
+	leg->cseq[DLG_DIR_DOWNSTREAM] = dlg->invite_cseq;
+	leg->invite_cseq[DLG_DIR_DOWNSTREAM] = dlg->invite_cseq;
+	leg->seen = 1 << DLG_DIR_DOWNSTREAM;
+	dlg_hash_leg_add_locked(dlg, leg);
+	return leg;
+}
+
+static uint32_t reply_locked(struct dlg_cell *dlg, enum dlg_event event, struct news *n)
+{
+	struct dlg_leg *leg = leg_for_locked(dlg, n);
+
+	if (leg && leg->state == DLG_LEG_EARLY) { /* later replies repeat what is known */
+		if (n->contact.len)
+			set_text(&leg->contact, &leg->contact_len, &n->contact);
+		set_text(&leg->route_set, &leg->route_set_len, &n->route_set);
+		leg->sock = n->sock;
+		if (event == DLG_EV_SUCCESS)
+			leg->state = DLG_LEG_ANSWERED;
+	}
+	if (n->own > 0)
+		dlg->flags |= DLG_F_IN_PATH;
+	return apply_locked(dlg, event, DLG_END_NONE, 0);
+}
+
+static uint32_t on_invite_reply(struct dlg_cell *dlg, enum dlg_event event, struct host_tx *t,
+				struct host_msg *rpl)
+{
+	struct host_info info;
+	struct news n = { 0 };
+	uint32_t actions;
+
+	if (!rpl || host_msg_info(rpl, &info) < 0 || (event == DLG_EV_PROVISIONAL && !info.to_tag.len))
+		return apply(dlg, event, DLG_END_NONE, 0);
+	read_news(t, rpl, dlg, info.to_tag, &n);
+	dlg_hash_lock(dlg);
+	actions = reply_locked(dlg, event, &n);
+	dlg_hash_unlock(dlg);
+	free_news(&n);
+	return actions;
+}
+
+static enum dlg_end refused_by(const struct host_msg *rpl, int code)
+{
+	if (code == 487)
+		return DLG_END_CALLER;
+	return rpl ? DLG_END_CALLEE : DLG_END_PROXY;
+}
+
+static void on_initial_event(struct dlg_tx *tx, enum dlg_tx_event event, struct host_tx *t,
+			     struct host_msg *req, struct host_msg *rpl, int code)
+{
+	struct dlg_cb_params p = { .req = (struct sip_msg *)req, .rpl = (struct sip_msg *)rpl,
+				   .code = code, .direction = DLG_DIR_DOWNSTREAM };
+	struct dlg_cell *dlg = tx->dlg;
+	uint32_t actions = 0;
+
+	if (event != DLG_TX_GONE)
+		announce(dlg, req);
+	if (code > 100)
+		dlg_cb_run(dlg, DLGCB_RESPONSE_FWDED, &p);
+	if (event == DLG_TX_PROVISIONAL && code > 100)
+		actions = on_invite_reply(dlg, DLG_EV_PROVISIONAL, t, rpl);
+	else if (event == DLG_TX_SUCCESS)
+		actions = on_invite_reply(dlg, DLG_EV_SUCCESS, t, rpl);
+	else if (event == DLG_TX_NEGATIVE)
+		actions = apply(dlg, DLG_EV_NEGATIVE, refused_by(rpl, code), code);
+	else if (event == DLG_TX_GONE)
+		actions = apply(dlg, DLG_EV_GONE, DLG_END_PROXY, 408);
+	follow_up(dlg, actions, &p);
+}
+
+/* A 2xx to a target refresh request: both contacts become what request and reply said (RFC 3261 12.2.1.2, 12.2.2). */
+static void refresh_targets(struct dlg_tx *tx, struct host_msg *rpl)
+{
+	struct dlg_cell *dlg = tx->dlg;
+	struct dlg_leg *leg = tx->leg;
+	int down = tx->dir == DLG_DIR_DOWNSTREAM;
+	struct dlg_str of_request = shared_copy((struct dlg_str){ tx->contact, tx->contact_len });
+	struct dlg_str of_reply = shared_copy(rpl ? host_msg_contact(rpl) : DLG_STR_NONE);
+	struct dlg_str *caller = down ? &of_request : &of_reply;
+	struct dlg_str *callee = down ? &of_reply : &of_request;
+
+	dlg_hash_lock(dlg);
+	if (caller->len)
+		set_text(&dlg->caller_contact, &dlg->caller_contact_len, caller);
+	if (callee->len && leg)
+		set_text(&leg->contact, &leg->contact_len, callee);
+	dlg_hash_unlock(dlg);
+	shared_free(of_request);
+	shared_free(of_reply);
+}
+
+static void on_sequential_event(struct dlg_tx *tx, enum dlg_tx_event event, struct host_msg *req,
+				struct host_msg *rpl, int code)
+{
+	struct dlg_cb_params p = { .req = (struct sip_msg *)req, .rpl = (struct sip_msg *)rpl,
+				   .code = code, .direction = tx->dir };
+
+	/* a 2xx proves that the request went out, whoever reports first */
+	if ((event == DLG_TX_FORWARDED || event == DLG_TX_SUCCESS) &&
+	    !__atomic_exchange_n(&tx->committed, 1, __ATOMIC_ACQ_REL))
+		pass(tx->dlg, tx->leg, (enum dlg_dir)tx->dir, (enum host_method)tx->method, tx->cseq,
+		     event == DLG_TX_FORWARDED ? req : NULL);
+	if (code)
+		dlg_cb_run(tx->dlg, DLGCB_RESPONSE_WITHIN, &p);
+	if (event == DLG_TX_SUCCESS && refreshes_target((enum host_method)tx->method))
+		refresh_targets(tx, rpl);
+}
+
+void dlg_handlers_on_tx_event(struct dlg_tx *tx, enum dlg_tx_event event, struct host_tx *t,
+			      struct host_msg *req, struct host_msg *rpl, int code)
+{
+	if (tx->initial)
+		on_initial_event(tx, event, t, req, rpl, code);
+	else
+		on_sequential_event(tx, event, req, rpl, code);
+	if (event == DLG_TX_GONE) {
+		dlg_hash_put(tx->dlg, DLG_BY_TRANSACTION);
+		dlg_mem_free(tx);
+	}
+}
+
+/* ---- the message is through ---- */
+
+/* The INVITE got no transaction: unless a copy of it did (two workers may process the original and a
+ * retransmission at the same time), the call never was. */
+static uint32_t abandon(struct dlg_cell *dlg)
+{
+	uint32_t actions = 0;
+
+	dlg_hash_lock(dlg);
+	if (!(dlg->flags & DLG_F_ATTACHED) && dlg_hash_refs_locked(dlg, DLG_BY_MESSAGE) == 1)
+		actions = apply_locked(dlg, DLG_EV_ABANDON, DLG_END_PROXY, 0);
+	dlg_hash_unlock(dlg);
+	return actions;
+}
+
+void dlg_handlers_msg_end(struct host_msg *msg, struct dlg_ctx *ctx, int forwarded)
+{
+	struct dlg_cell *dlg;
+
+	if (forwarded && !ctx->dlg)
+		match_without_route(msg, ctx, 1);
+	dlg = ctx->dlg;
+	if (dlg && ctx->created && ctx->attached)
+		announce(dlg, msg);
+	else if (dlg && ctx->created)
+		follow_up(dlg, abandon(dlg), NULL);
+	else if (dlg && forwarded && !ctx->attached)
+		pass(dlg, ctx->leg, (enum dlg_dir)ctx->dir, (enum host_method)ctx->method, ctx->cseq, msg);
+	*ctx = (struct dlg_ctx){ 0 };
+	dlg_hash_put(dlg, DLG_BY_MESSAGE);
+}
+
+/* ---- the current dialog ---- */
+
+/* The dialog of the message in hand and what the request means to it, from the message's own slot or the transaction's. */
+struct current {
+	struct dlg_cell *dlg;
+	struct dlg_leg *leg;
+	enum dlg_dir dir;
+	enum host_method method;
+	int initial;
+};
+
+static struct current current(struct host_msg *msg)
+{
+	struct dlg_ctx *ctx = host_ctx(msg);
+	struct dlg_tx *tx;
+
+	if (ctx)
+		match_without_route(msg, ctx, 0);
+	if (ctx && ctx->dlg)
+		return (struct current){ ctx->dlg, ctx->leg, (enum dlg_dir)ctx->dir,
+					 (enum host_method)ctx->method, ctx->created };
+	tx = host_tx_of(msg);
+	if (tx)
+		return (struct current){ tx->dlg, tx->leg, (enum dlg_dir)tx->dir,
+					 (enum host_method)tx->method, tx->initial };
+	return (struct current){ 0 };
+}
+
+struct dlg_cell *dlg_handlers_current(struct host_msg *msg, enum dlg_dir *dir)
+{
+	struct current c = current(msg);
+
+	if (dir)
+		*dir = c.dir;
+	return c.dlg;
+}
+
+int dlg_handlers_status(struct host_msg *msg)
+{
+	struct current c = current(msg);
+	int state;
+
+	if (!c.dlg)
+		return 0;
+	dlg_hash_lock(c.dlg);
+	state = c.dlg->state;
+	if (!c.initial)
+		state = dlg_state_rule((enum dlg_state)state, event_of_locked(c.dlg, c.leg, c.method))->next;
+	dlg_hash_unlock(c.dlg);
+	return state;
+}
+
+/* ---- validate_dialog() ---- */
+
+/* What a request claims. */
+struct claim {
+	struct dlg_ctx *ctx;
+	struct dlg_str target;
+	struct dlg_buf routes;
+};
+
+static int cseq_ok_locked(const struct claim *c)
+{
+	const struct dlg_leg *leg = c->ctx->leg;
+	int dir = c->ctx->dir;
+
+	if (!leg || !(leg->seen & 1 << dir))
+		return 1;
+	if (c->ctx->method == HOST_ACK) /* repeats the number of its INVITE (RFC 3261 17.1.1.3) */
+		return c->ctx->cseq == leg->invite_cseq[dir];
+	return c->ctx->cseq > leg->cseq[dir];
+}
+
+static int target_ok_locked(const struct claim *c)
+{
+	const struct dlg_cell *dlg = c->ctx->dlg;
+	const struct dlg_leg *leg = c->ctx->leg;
+	struct dlg_str known = { dlg->caller_contact, dlg->caller_contact_len };
+
+	if (c->ctx->dir == DLG_DIR_DOWNSTREAM)
+		known = leg ? (struct dlg_str){ leg->contact, leg->contact_len } : DLG_STR_NONE;
+	return !known.len || dlg_route_uri_eq(known, c->target);
+}
+
+static int routes_ok_locked(const struct claim *c)
+{
+	const struct dlg_leg *leg = c->ctx->leg;
+	struct dlg_str known = dlg_hash_text(c->ctx->dlg, DLG_CALLER_ROUTES), have = dlg_buf_view(&c->routes);
+	struct dlg_str a, b;
+	int more_a, more_b;
+
+	if (c->ctx->dir == DLG_DIR_DOWNSTREAM) {
+		if (!leg)
+			return 1;
+		known = (struct dlg_str){ leg->route_set, leg->route_set_len };
+	}
+	do {
+		more_a = dlg_route_next(&known, &a) == 0;
+		more_b = dlg_route_next(&have, &b) == 0;
+		if (more_a != more_b ||
+		    (more_a && !dlg_route_uri_eq(dlg_route_uri(a), dlg_route_uri(b))))
+			return 0;
+	} while (more_a);
+	return 1;
+}
+
+/* NULL when the request fits, else what does not. */
+static const char *objection(const struct claim *c)
+{
+	static const struct {
+		int (*ok)(const struct claim *c);
+		const char *what;
+	} checks[] = {
+		{ cseq_ok_locked, "CSeq" }, { target_ok_locked, "contact" }, { routes_ok_locked, "route set" },
+	};
+	const char *what = NULL;
+
+	dlg_hash_lock(c->ctx->dlg);
+	for (size_t i = 0; !what && i < sizeof(checks) / sizeof(checks[0]); i++) {
+		if (!checks[i].ok(c))
+			what = checks[i].what;
+	}
+	dlg_hash_unlock(c->ctx->dlg);
+	return what;
+}
+
+int dlg_handlers_validate(struct host_msg *msg)
+{
+	struct claim c = { .ctx = host_ctx(msg) };
+	struct host_info info;
+	const char *what;
+
+	if (!c.ctx)
+		return -1;
+	match_without_route(msg, c.ctx, 0);
+	if (!c.ctx->dlg || c.ctx->created || host_msg_info(msg, &info) < 0)
+		return -1;
+	c.target = info.ruri;
+	other_routes(msg, &c.routes, &c.target);
+	what = c.routes.failed ? "no memory" : objection(&c);
+	dlg_buf_free(&c.routes);
+	if (!what)
+		return 1;
+	HOST_LOG(HOST_INFO, "dialog %s: request refused: its %s does not fit", dlg_hash_name(c.ctx->dlg), what);
+	return -1;
+}
+
+/* ---- ending calls ---- */
+
+static enum dlg_state state_of(struct dlg_cell *dlg, struct host_tx_id *id)
+{
+	enum dlg_state state;
+
+	dlg_hash_lock(dlg);
+	state = (enum dlg_state)dlg->state;
+	*id = (struct host_tx_id){ dlg->tx_id[0], dlg->tx_id[1] };
+	dlg_hash_unlock(dlg);
+	return state;
+}
+
+static int end_answered(struct dlg_cell *dlg, struct dlg_str headers, const char **why)
+{
+	unsigned failed;
+
+	if (!dlg_req_within_byes(dlg, headers, &failed)) {
+		*why = "Operation failed";
+		return -1;
+	}
+	follow_up(dlg, apply(dlg, DLG_EV_TERMINATE, DLG_END_PROXY, 0), NULL);
+	return 0;
+}
+
+int dlg_handlers_end(struct dlg_cell *dlg, struct dlg_str headers, const char **why)
+{
+	struct host_tx_id id;
+	enum dlg_state state = state_of(dlg, &id);
+
+	if (!dlg_req_within_headers_ok(headers)) {
+		*why = "Bad extra headers";
+		return -1;
+	}
+	switch (state) {
+	case DLG_STATE_CONFIRMED_NA:
+	case DLG_STATE_CONFIRMED:
+		return end_answered(dlg, headers, why);
+	case DLG_STATE_UNCONFIRMED:
+	case DLG_STATE_EARLY:
+		*why = "Call is being set up and cannot be ended now";
+		return host_tx_refuse(id, 480, "Temporarily Unavailable");
+	default:
+		*why = "Dialog has ended already";
+		return -1;
+	}
+}
+
+/* ---- the timer ---- */
+
+static uint32_t expire_if_due(struct dlg_cell *dlg)
+{
+	uint32_t actions = 0;
+
+	dlg_hash_lock(dlg);
+	if (dlg_timer_left(dlg->timer.deadline) == 0) /* else it was re-armed meanwhile */
+		actions = apply_locked(dlg, DLG_EV_TIMEOUT, DLG_END_PROXY,
+				       dlg->start_time ? 0 : 408);
+	dlg_hash_unlock(dlg);
+	return actions;
+}
+
+/* Somebody holds an ended dialog for longer than any late message can explain: say who, once. */
+static void report_overdue(struct dlg_cell *dlg)
+{
+	char holders[96];
+
+	if (dlg->flags & DLG_F_REPORTED || dlg_timer_left(dlg->expires))
+		return;
+	dlg_hash_holders(dlg, holders, sizeof(holders));
+	if (!*holders)
+		return;
+	dlg_hash_lock(dlg);
+	dlg->flags |= DLG_F_REPORTED;
+	dlg_hash_unlock(dlg);
+	count(&dlg_state_counters()->overdue);
+	HOST_LOG(HOST_WARNING, "dialog %s: ended but still held by %s", dlg_hash_name(dlg), holders);
+}
+
+void dlg_handlers_on_timeout(struct dlg_cell *dlg)
+{
+	uint32_t actions = expire_if_due(dlg);
+
+	if (actions & DLG_DO_FREE) {
+		report_overdue(dlg);
+		dlg_hash_release(dlg);
+		return;
+	}
+	follow_up(dlg, actions, NULL);
+	dlg_hash_put(dlg, DLG_BY_LOCAL);
+}

@@ -1,0 +1,621 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "dlg_hash.h"
+
+#include "dlg_cb.h"
+#include "dlg_mem.h"
+#include "dlg_vals.h"
+#include "host/host.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+
+/* An entry's dialogs in order of creation, so that ids ascend (counted from the oldest). A freed dialog leaves a
+ * hole (cell NULL) until the arrays are packed. */
+struct entry {
+	struct dlg_lock lock;
+	uint32_t next_id;
+	uint32_t live, used, cap;
+	struct dlg_cell **cell; /* one piece of memory: cell[cap], hash[cap], id[cap] */
+	uint32_t *hash, *id;
+};
+
+static struct entry *table; /* shared */
+static uint32_t table_size;
+
+int dlg_hash_init(uint32_t hash_size)
+{
+	uint64_t seed;
+
+	if (getrandom(&seed, sizeof(seed), 0) != (ssize_t)sizeof(seed))
+		return -1;
+	table = host_shm_alloc(hash_size * sizeof(*table));
+	if (!table)
+		return -1;
+	memset(table, 0, hash_size * sizeof(*table));
+	for (uint32_t i = 0; i < hash_size; i++) {
+		seed = seed * 6364136223846793005u + 1442695040888963407u;
+		table[i].next_id = 1 + (uint32_t)(seed >> 34);
+		if (dlg_lock_init(&table[i].lock) < 0)
+			return -1;
+	}
+	table_size = hash_size;
+	return 0;
+}
+
+uint32_t dlg_hash_size(void)
+{
+	return table_size;
+}
+
+uint64_t dlg_hash_wide(struct dlg_str v)
+{
+	uint64_t h = 0xcbf29ce484222325u; /* FNV-1a, then a finalizer for its weak low bits */
+
+	for (size_t i = 0; i < v.len; i++)
+		h = (h ^ (unsigned char)v.s[i]) * 0x100000001b3u;
+	h ^= h >> 32;
+	h *= 0xd6e8feb86659fd93u;
+	h ^= h >> 32;
+	return h;
+}
+
+uint32_t dlg_hash_call_id(struct dlg_str call_id)
+{
+	return (uint32_t)dlg_hash_wide(call_id);
+}
+
+static struct entry *entry_of(const struct dlg_cell *dlg)
+{
+	return &table[dlg->h_entry];
+}
+
+static void lock(struct entry *e)
+{
+	dlg_lock_get(&e->lock, DLG_LOCK_ENTRY);
+}
+
+static void unlock(struct entry *e)
+{
+	dlg_lock_put(&e->lock, DLG_LOCK_ENTRY);
+}
+
+void dlg_hash_lock(const struct dlg_cell *dlg)
+{
+	lock(entry_of(dlg));
+}
+
+void dlg_hash_unlock(const struct dlg_cell *dlg)
+{
+	unlock(entry_of(dlg));
+}
+
+/* ---- the arrays of an entry; lock held ---- */
+
+static void put_slot(struct entry *e, uint32_t at, struct dlg_cell *dlg)
+{
+	e->cell[at] = dlg;
+	e->hash[at] = dlg->hash;
+	e->id[at] = dlg->h_id;
+	dlg->slot = at;
+}
+
+/* Move the live ones to the front of arrays of `cap` slots (new memory unless cap stays). 0 or -1. */
+static int pack(struct entry *e, uint32_t cap)
+{
+	struct entry old = *e;
+	uint32_t n = 0;
+
+	if (cap != e->cap) {
+		char *mem = dlg_mem_alloc(cap * (sizeof(*e->cell) + 2 * sizeof(uint32_t)));
+
+		if (!mem)
+			return -1;
+		e->cell = (struct dlg_cell **)mem;
+		e->hash = (uint32_t *)(e->cell + cap);
+		e->id = e->hash + cap;
+		e->cap = cap;
+	}
+	for (uint32_t i = 0; i < old.used; i++) {
+		if (old.cell[i])
+			put_slot(e, n++, old.cell[i]);
+	}
+	e->used = n;
+	if (e->cell != old.cell)
+		dlg_mem_free(old.cell);
+	return 0;
+}
+
+static int make_room(struct entry *e)
+{
+	if (e->used < e->cap)
+		return 0;
+	if (e->live <= e->cap / 2 && e->cap)
+		return pack(e, e->cap);
+	return pack(e, e->cap ? e->cap * 2 : 2);
+}
+
+static void unlink_cell(struct entry *e, struct dlg_cell *dlg)
+{
+	e->cell[dlg->slot] = NULL;
+	if (--e->live == 0) {
+		dlg_mem_free(e->cell);
+		e->cell = NULL;
+		e->used = 0;
+		e->cap = 0;
+	} else if (e->cap > 8 && e->live < e->cap / 8) {
+		/* an old burst's arrays: without memory they just stay */
+		pack(e, e->cap / 4);
+	}
+}
+
+/* First slot whose id is not before `id` in order of creation. */
+static uint32_t lower_bound(const struct entry *e, uint32_t id)
+{
+	uint32_t lo = 0, hi = e->used;
+
+	while (lo < hi) {
+		uint32_t mid = lo + (hi - lo) / 2;
+
+		if (e->id[mid] - e->id[0] < id - e->id[0])
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+static uint32_t take_id(struct entry *e)
+{
+	if (!e->next_id)
+		e->next_id = 1;
+	return e->next_id++;
+}
+
+/* ---- cells ---- */
+
+static const struct dlg_str *new_text(const struct dlg_hash_new *in, enum dlg_text which)
+{
+	switch (which) {
+	case DLG_CALL_ID: return &in->call_id;
+	case DLG_FROM_URI: return &in->from_uri;
+	case DLG_TO_URI: return &in->to_uri;
+	case DLG_FROM_TAG: return &in->from_tag;
+	default: return &in->caller_routes;
+	}
+}
+
+static void fill_texts(struct dlg_cell *dlg, const struct dlg_hash_new *in)
+{
+	char *at = dlg->text;
+
+	for (int i = 0; i < DLG_TEXTS; i++) {
+		const struct dlg_str *v = new_text(in, (enum dlg_text)i);
+
+		if (v->len)
+			memcpy(at, v->s, v->len);
+		at += v->len;
+		dlg->text_len[i] = (uint16_t)v->len;
+	}
+}
+
+/* A cell not yet linked, or NULL: no memory, or a text beyond 64 KB. */
+static struct dlg_cell *cell_new(const struct dlg_hash_new *in)
+{
+	struct dlg_cell *dlg;
+	size_t size = sizeof(*dlg);
+
+	for (int i = 0; i < DLG_TEXTS; i++) {
+		if (new_text(in, (enum dlg_text)i)->len > UINT16_MAX)
+			return NULL;
+		size += new_text(in, (enum dlg_text)i)->len;
+	}
+	if (in->caller_contact.len > UINT16_MAX)
+		return NULL;
+	dlg = dlg_mem_alloc(size);
+	if (!dlg)
+		return NULL;
+	memset(dlg, 0, sizeof(*dlg));
+	dlg->hash = dlg_hash_call_id(in->call_id);
+	dlg->h_entry = dlg->hash & (table_size - 1);
+	dlg->invite_cseq = in->invite_cseq;
+	dlg->via_hash = in->via_hash;
+	dlg->caller_sock = in->caller_sock;
+	dlg->lifetime = in->lifetime;
+	dlg->flags = in->flags;
+	fill_texts(dlg, in);
+	if (in->caller_contact.len) {
+		dlg->caller_contact = dlg_mem_alloc(in->caller_contact.len);
+		if (!dlg->caller_contact) {
+			dlg_mem_free(dlg);
+			return NULL;
+		}
+		memcpy(dlg->caller_contact, in->caller_contact.s, in->caller_contact.len);
+		dlg->caller_contact_len = (uint16_t)in->caller_contact.len;
+	}
+	return dlg;
+}
+
+static void cell_free(struct dlg_cell *dlg)
+{
+	struct dlg_leg *leg;
+
+	while ((leg = dlg->legs)) {
+		dlg->legs = leg->next;
+		dlg_hash_leg_free(leg);
+	}
+	dlg_vals_free(dlg->vals);
+	dlg_cb_free(dlg->cbs);
+	dlg_mem_free(dlg->caller_contact);
+	dlg_mem_free(dlg);
+}
+
+/* The cell has left the table: nobody can find it any more. */
+static void cell_destroy(struct dlg_cell *dlg)
+{
+	dlg_cb_run(dlg, DLGCB_DESTROY, NULL);
+	cell_free(dlg);
+}
+
+struct dlg_str dlg_hash_text(const struct dlg_cell *dlg, enum dlg_text which)
+{
+	const char *at = dlg->text;
+
+	for (int i = 0; i < (int)which; i++)
+		at += dlg->text_len[i];
+	return (struct dlg_str){ at, dlg->text_len[which] };
+}
+
+/* ---- insertion ---- */
+
+static int same_invite(const struct dlg_cell *dlg, const struct dlg_hash_new *in)
+{
+	return dlg->state != DLG_STATE_DELETED && dlg->invite_cseq == in->invite_cseq &&
+	       dlg->via_hash == in->via_hash &&
+	       dlg_str_eq(dlg_hash_text(dlg, DLG_CALL_ID), in->call_id) &&
+	       dlg_str_eq(dlg_hash_text(dlg, DLG_FROM_TAG), in->from_tag);
+}
+
+static struct dlg_cell *find_invite_locked(struct entry *e, uint32_t hash, const struct dlg_hash_new *in)
+{
+	for (uint32_t i = 0; i < e->used; i++) {
+		if (e->hash[i] == hash && e->cell[i] && same_invite(e->cell[i], in))
+			return e->cell[i];
+	}
+	return NULL;
+}
+
+static int link_locked(struct entry *e, struct dlg_cell *dlg)
+{
+	if (make_room(e) < 0)
+		return -1;
+	dlg->h_id = take_id(e);
+	put_slot(e, e->used++, dlg);
+	e->live++;
+	dlg->refs[DLG_BY_TABLE] = 1;
+	dlg_state_apply_locked(dlg, DLG_EV_CREATE);
+	return 0;
+}
+
+int dlg_hash_insert(const struct dlg_hash_new *in, enum dlg_holder holder, struct dlg_cell **out)
+{
+	struct dlg_cell *dlg = cell_new(in), *there;
+	struct entry *e;
+	int ret;
+
+	if (!dlg)
+		return -1;
+	e = entry_of(dlg);
+	lock(e);
+	there = find_invite_locked(e, dlg->hash, in);
+	ret = there ? 0 : link_locked(e, dlg) < 0 ? -1 : 1;
+	*out = there ? there : dlg;
+	if (ret >= 0)
+		(*out)->refs[holder]++;
+	unlock(e);
+	if (ret < 1)
+		cell_free(dlg);
+	return ret;
+}
+
+void dlg_hash_set_next_id(uint32_t h_entry, uint32_t h_id)
+{
+	lock(&table[h_entry]);
+	table[h_entry].next_id = h_id;
+	unlock(&table[h_entry]);
+}
+
+/* ---- lookup and references ---- */
+
+static struct dlg_cell *get_locked(struct entry *e, uint32_t id)
+{
+	uint32_t at = e->used ? lower_bound(e, id) : 0;
+
+	return at < e->used && e->id[at] == id ? e->cell[at] : NULL;
+}
+
+struct dlg_cell *dlg_hash_get(uint32_t h_entry, uint32_t h_id, enum dlg_holder holder)
+{
+	struct dlg_cell *dlg;
+
+	if (h_entry >= table_size)
+		return NULL;
+	lock(&table[h_entry]);
+	dlg = get_locked(&table[h_entry], h_id);
+	if (dlg)
+		dlg->refs[holder]++;
+	unlock(&table[h_entry]);
+	return dlg;
+}
+
+static struct dlg_cell *find_locked(struct entry *e, uint32_t hash, struct dlg_str call_id,
+				    dlg_hash_match *match, void *arg)
+{
+	for (uint32_t i = 0; i < e->used; i++) {
+		struct dlg_cell *dlg = e->cell[i];
+
+		if (e->hash[i] == hash && dlg &&
+		    dlg_str_eq(dlg_hash_text(dlg, DLG_CALL_ID), call_id) && match(dlg, arg))
+			return dlg;
+	}
+	return NULL;
+}
+
+struct dlg_cell *dlg_hash_find(struct dlg_str call_id, dlg_hash_match *match, void *arg,
+			       enum dlg_holder holder)
+{
+	uint32_t hash = dlg_hash_call_id(call_id);
+	struct entry *e = &table[hash & (table_size - 1)];
+	struct dlg_cell *dlg;
+
+	lock(e);
+	dlg = find_locked(e, hash, call_id, match, arg);
+	if (dlg)
+		dlg->refs[holder]++;
+	unlock(e);
+	return dlg;
+}
+
+void dlg_hash_hold(struct dlg_cell *dlg, enum dlg_holder holder)
+{
+	dlg_hash_lock(dlg);
+	dlg->refs[holder]++;
+	dlg_hash_unlock(dlg);
+}
+
+uint32_t dlg_hash_refs_locked(const struct dlg_cell *dlg, enum dlg_holder holder)
+{
+	return dlg->refs[holder];
+}
+
+static int held_locked(const struct dlg_cell *dlg)
+{
+	for (int i = 0; i < DLG_HOLDERS; i++) {
+		if (i != DLG_BY_TABLE && dlg->refs[i])
+			return 1;
+	}
+	return 0;
+}
+
+/* Take an ended, unheld dialog out of the table. Returns 1 when the caller must destroy it. */
+static int leave_table_locked(struct dlg_cell *dlg)
+{
+	if (!(dlg->flags & DLG_F_LINGER_OVER) || !dlg->refs[DLG_BY_TABLE] || held_locked(dlg))
+		return 0;
+	unlink_cell(entry_of(dlg), dlg);
+	dlg_timer_disarm_locked(dlg);
+	dlg_state_forget_locked(dlg);
+	dlg->refs[DLG_BY_TABLE] = 0;
+	return 1;
+}
+
+void dlg_hash_put(struct dlg_cell *dlg, enum dlg_holder holder)
+{
+	int left;
+
+	if (!dlg)
+		return;
+	dlg_hash_lock(dlg);
+	dlg->refs[holder]--;
+	left = leave_table_locked(dlg);
+	dlg_hash_unlock(dlg);
+	if (left)
+		cell_destroy(dlg);
+}
+
+int dlg_hash_release(struct dlg_cell *dlg)
+{
+	int left;
+
+	dlg_hash_lock(dlg);
+	dlg->flags |= DLG_F_LINGER_OVER;
+	dlg->refs[DLG_BY_LOCAL]--;
+	left = leave_table_locked(dlg);
+	if (!left)
+		dlg_timer_arm_locked(dlg, dlg_timer_after(DLG_STATE_LINGER_S));
+	dlg_hash_unlock(dlg);
+	if (left)
+		cell_destroy(dlg);
+	return left;
+}
+
+/* ---- listing ---- */
+
+static unsigned page_entry(struct entry *e, struct dlg_hash_cursor *cur, struct dlg_cell **out, unsigned max,
+			   enum dlg_holder holder)
+{
+	uint32_t i = 0;
+	unsigned n = 0;
+
+	lock(e);
+	if (cur->inside && e->used) {
+		/* what was seen may be gone, packed away, with all that is older */
+		if (cur->last_id - e->id[0] < (uint32_t)INT32_MAX)
+			i = lower_bound(e, cur->last_id + 1);
+	}
+	for (; i < e->used && n < max; i++) {
+		if (!e->cell[i])
+			continue;
+		out[n] = e->cell[i];
+		out[n++]->refs[holder]++;
+		cur->last_id = e->id[i];
+		cur->inside = 1;
+	}
+	if (n < max) { /* the entry is exhausted */
+		cur->entry++;
+		cur->inside = 0;
+	}
+	unlock(e);
+	return n;
+}
+
+unsigned dlg_hash_page(struct dlg_hash_cursor *cur, struct dlg_cell **out, unsigned max,
+		       enum dlg_holder holder)
+{
+	unsigned n = 0;
+
+	while (n < max && cur->entry < table_size)
+		n += page_entry(&table[cur->entry], cur, out + n, max - n, holder);
+	return n;
+}
+
+/* ---- legs ---- */
+
+struct dlg_leg *dlg_hash_leg_locked(const struct dlg_cell *dlg, struct dlg_str tag)
+{
+	for (struct dlg_leg *leg = dlg->legs; leg; leg = leg->next) {
+		if (dlg_str_eq((struct dlg_str){ leg->tag, leg->tag_len }, tag))
+			return leg;
+	}
+	return NULL;
+}
+
+static char *copy(struct dlg_str v)
+{
+	char *mem = v.len ? dlg_mem_alloc(v.len) : NULL;
+
+	if (mem)
+		memcpy(mem, v.s, v.len);
+	return mem;
+}
+
+struct dlg_leg *dlg_hash_leg_new(struct dlg_str tag, struct dlg_str route_set)
+{
+	struct dlg_leg *leg;
+
+	if (tag.len > UINT16_MAX || route_set.len > UINT16_MAX)
+		return NULL;
+	leg = dlg_mem_alloc(sizeof(*leg) + tag.len);
+	if (!leg)
+		return NULL;
+	memset(leg, 0, sizeof(*leg));
+	if (tag.len)
+		memcpy(leg->tag, tag.s, tag.len);
+	leg->tag_len = (uint16_t)tag.len;
+	leg->route_set = copy(route_set);
+	leg->route_set_len = (uint16_t)route_set.len;
+	if (route_set.len && !leg->route_set) {
+		dlg_mem_free(leg);
+		return NULL;
+	}
+	return leg;
+}
+
+void dlg_hash_leg_free(struct dlg_leg *leg)
+{
+	if (!leg)
+		return;
+	dlg_mem_free(leg->contact);
+	dlg_mem_free(leg->route_set);
+	dlg_mem_free(leg);
+}
+
+void dlg_hash_leg_add_locked(struct dlg_cell *dlg, struct dlg_leg *leg)
+{
+	struct dlg_leg **at = &dlg->legs;
+
+	while (*at)
+		at = &(*at)->next;
+	leg->next = NULL;
+	*at = leg;
+}
+
+unsigned dlg_hash_live_legs_locked(const struct dlg_cell *dlg)
+{
+	unsigned n = 0;
+
+	for (struct dlg_leg *leg = dlg->legs; leg; leg = leg->next)
+		n += leg->state == DLG_LEG_ANSWERED;
+	return n;
+}
+
+/* ---- names and figures ---- */
+
+const char *dlg_hash_name(const struct dlg_cell *dlg)
+{
+	static _Thread_local char name[160];
+	struct dlg_str id = dlg_hash_text(dlg, DLG_CALL_ID);
+
+	snprintf(name, sizeof(name), "%u:%u %.*s", dlg->h_entry, dlg->h_id,
+		 id.len > 128 ? 128 : (int)id.len, id.s);
+	return name;
+}
+
+const char *dlg_hash_holder_name(enum dlg_holder holder)
+{
+	static const char *const names[DLG_HOLDERS] = {
+		"table", "transaction", "message", "sender", "api", "local",
+	};
+
+	return names[holder];
+}
+
+void dlg_hash_holders(const struct dlg_cell *dlg, char *out, size_t size)
+{
+	uint32_t refs[DLG_HOLDERS];
+	size_t at = 0;
+
+	dlg_hash_lock(dlg);
+	memcpy(refs, dlg->refs, sizeof(refs));
+	dlg_hash_unlock(dlg);
+	*out = '\0';
+	for (int i = DLG_BY_TRANSACTION; i < DLG_BY_LOCAL && at < size; i++) {
+		if (refs[i])
+			at += (size_t)snprintf(out + at, size - at, "%s%s=%u", at ? " " : "",
+					       dlg_hash_holder_name((enum dlg_holder)i), refs[i]);
+	}
+}
+
+static void count_cell(const struct dlg_cell *dlg, uint32_t at, struct dlg_hash_census *out)
+{
+	out->cells++;
+	out->by_state[dlg->state < DLG_STATES ? dlg->state : 0]++;
+	out->armed += dlg->timer.armed;
+	out->misplaced += dlg->slot != at || dlg->refs[DLG_BY_TABLE] != 1 ||
+			  dlg->h_entry != (dlg->hash & (table_size - 1));
+	for (int i = 0; i < DLG_HOLDERS; i++)
+		out->refs[i] += dlg->refs[i];
+}
+
+static void count_entry(struct entry *e, struct dlg_hash_census *out)
+{
+	uint32_t before = out->cells;
+
+	lock(e);
+	for (uint32_t i = 0; i < e->used; i++) {
+		if (e->cell[i])
+			count_cell(e->cell[i], i, out);
+	}
+	if (out->cells - before != e->live)
+		out->misplaced++;
+	if (e->live > out->fullest)
+		out->fullest = e->live;
+	unlock(e);
+}
+
+void dlg_hash_count(struct dlg_hash_census *out)
+{
+	memset(out, 0, sizeof(*out));
+	for (uint32_t i = 0; i < table_size; i++)
+		count_entry(&table[i], out);
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef DLG_LOCK_H
+#define DLG_LOCK_H
+/* The one lock of the engine: a process-shared, robust mutex.
+ *
+ * Order of locks (never the other way round, never two of one kind):
+ *   1. a table entry (dlg_hash.h)
+ *   2. one leaf, held for a few instructions and calling nothing: a timer shard (dlg_timer.h)
+ *      or a memory class (dlg_mem.h)
+ * Under either: no callback, no I/O, no log line, no host call other than reading the clock. The
+ * memory classes alone may ask the host for a block of shared memory while locked.
+ *
+ * Debug builds (-DDLG_DEBUG) check this order and abort when it is broken.
+ *
+ * A process that dies while it owns a lock (the host kills its workers at shutdown wherever they
+ * are) does not block the others: the next owner takes over and the event is counted. */
+
+#include <pthread.h>
+
+enum dlg_lock_kind { DLG_LOCK_ENTRY = 1, DLG_LOCK_LEAF = 2 };
+
+struct dlg_lock {
+	pthread_mutex_t mutex;
+};
+
+/* Prepare a lock that lives in shared memory. Returns 0 or -1. */
+int dlg_lock_init(struct dlg_lock *lock);
+
+/* Take the lock; sleeps while another process owns it. Never fails: a dead owner is taken over. */
+void dlg_lock_get(struct dlg_lock *lock, enum dlg_lock_kind kind);
+
+/* Give the lock back. */
+void dlg_lock_put(struct dlg_lock *lock, enum dlg_lock_kind kind);
+
+/* How many locks this process took over from dead owners so far. */
+unsigned dlg_lock_takeovers(void);
+
+/* Nonzero while this process owns a lock of the engine. Used where foreign code is called: rule 1
+ * of the design, "no foreign code under a lock", is asserted there in debug builds. */
+int dlg_lock_held(void);
+
+#endif

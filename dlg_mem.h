@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef DLG_MEM_H
+#define DLG_MEM_H
+/* Shared memory of the engine, carved from large blocks of the host.
+ *
+ * The host's shared allocator has one lock for everybody and a header per piece, so the engine
+ * asks it for chunks and hands out pieces of fixed size classes. A chunk whose pieces all came back returns
+ * to the host, except one spare per class: an idle engine holds exactly what it held at start. */
+
+#include <stddef.h>
+
+struct dlg_mem_info {
+	size_t chunks;     /* blocks held from the host */
+	size_t chunk_bytes; /* their size together */
+	size_t pieces;     /* pieces handed out and not yet back */
+	size_t piece_bytes; /* their size together, rounded up to the class */
+};
+
+/* Take the classes and one chunk for each of the common ones from the host. Main process,
+ * before fork. Returns 0, or -1 when the host has no memory. */
+int dlg_mem_init(void);
+
+/* A piece of at least `size` bytes, aligned to 8, not zeroed, or NULL. Takes and drops a leaf lock. */
+void *dlg_mem_alloc(size_t size);
+
+/* Give a piece back; NULL is fine. Takes and drops a leaf lock. */
+void dlg_mem_free(void *piece);
+
+/* Figures for statistics and the audit. Takes and drops the class locks one by one. */
+void dlg_mem_get_info(struct dlg_mem_info *out);
+
+#endif

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "dlg_route.h"
+
+/* Length up to the first comma outside quotes and angle brackets. */
+static size_t entry_length(struct dlg_str list)
+{
+	int quoted = 0, bracketed = 0;
+	size_t i;
+
+	for (i = 0; i < list.len; i++) {
+		char c = list.s[i];
+
+		if (quoted && c == '\\')
+			i++;
+		else if (c == '"' && !bracketed)
+			quoted = !quoted;
+		else if (!quoted && (c == '<' || c == '>'))
+			bracketed = c == '<';
+		else if (c == ',' && !quoted && !bracketed)
+			break;
+	}
+	return i < list.len ? i : list.len;
+}
+
+int dlg_route_next(struct dlg_str *list, struct dlg_str *entry)
+{
+	while (list->len) {
+		size_t n = entry_length(*list);
+
+		*entry = dlg_str_trim((struct dlg_str){ list->s, n });
+		if (n < list->len)
+			n++;
+		list->s += n;
+		list->len -= n;
+		if (entry->len)
+			return 0;
+	}
+	return -1;
+}
+
+unsigned dlg_route_count(struct dlg_str list)
+{
+	struct dlg_str entry;
+	unsigned n = 0;
+
+	while (dlg_route_next(&list, &entry) == 0)
+		n++;
+	return n;
+}
+
+/* First '<' that is not inside a quoted display name. */
+static const char *find_bracket(struct dlg_str entry)
+{
+	int quoted = 0;
+
+	for (size_t i = 0; i < entry.len; i++) {
+		if (quoted && entry.s[i] == '\\')
+			i++;
+		else if (entry.s[i] == '"')
+			quoted = !quoted;
+		else if (entry.s[i] == '<' && !quoted)
+			return entry.s + i;
+	}
+	return NULL;
+}
+
+struct dlg_str dlg_route_uri(struct dlg_str entry)
+{
+	const char *open = find_bracket(entry), *end;
+
+	if (!open) { /* addr-spec: parameters belong to the header (RFC 3261 20) */
+		end = entry.len ? memchr(entry.s, ';', entry.len) : NULL;
+		if (end)
+			entry.len = (size_t)(end - entry.s);
+		return dlg_str_trim(entry);
+	}
+	open++;
+	end = memchr(open, '>', (size_t)(entry.s + entry.len - open));
+	if (!end)
+		return DLG_STR_NONE;
+	return dlg_str_trim((struct dlg_str){ open, (size_t)(end - open) });
+}
+
+static void slice_forward(struct dlg_buf *out, struct dlg_str list, unsigned skip, unsigned take)
+{
+	struct dlg_str entry;
+	size_t start = out->len;
+
+	while (take && dlg_route_next(&list, &entry) == 0) {
+		if (skip) {
+			skip--;
+			continue;
+		}
+		if (out->len > start)
+			dlg_buf_add(out, DLG_STR(","));
+		dlg_buf_add(out, entry);
+		take--;
+	}
+}
+
+void dlg_route_slice(struct dlg_buf *out, struct dlg_str list, unsigned skip, unsigned take, int reverse)
+{
+	size_t start = out->len;
+	unsigned n = dlg_route_count(list);
+
+	n = n > skip ? n - skip : 0;
+	if (n > take)
+		n = take;
+	if (!reverse) {
+		slice_forward(out, list, skip, n);
+		return;
+	}
+	for (unsigned i = n; i-- > 0;) {
+		if (out->len > start)
+			dlg_buf_add(out, DLG_STR(","));
+		slice_forward(out, list, skip + i, 1);
+	}
+}
+
+struct dlg_str dlg_route_last_uri(struct dlg_str list)
+{
+	struct dlg_str entry, last = DLG_STR_NONE;
+
+	while (dlg_route_next(&list, &entry) == 0)
+		last = entry;
+	return dlg_route_uri(last);
+}
+
+/* A SIP URI in pieces (RFC 3261 19.1.1). */
+struct uri {
+	struct dlg_str scheme, user, host, port, params, headers;
+};
+
+/* Split `v` at the first `c` at or after `from`: returns the part before, leaves the part after in *rest
+ * (NULL when there is no `c`). */
+static struct dlg_str split(struct dlg_str v, char c, struct dlg_str *rest)
+{
+	const char *at = v.len ? memchr(v.s, c, v.len) : NULL;
+
+	*rest = DLG_STR_NONE;
+	if (!at)
+		return v;
+	*rest = (struct dlg_str){ at + 1, (size_t)(v.s + v.len - at - 1) };
+	v.len = (size_t)(at - v.s);
+	return v;
+}
+
+static int uri_split(struct dlg_str text, struct uri *u)
+{
+	struct dlg_str rest, hostport, after;
+
+	u->scheme = split(text, ':', &rest);
+	if (!rest.s || (!dlg_str_eq_nocase(u->scheme, DLG_STR("sip")) &&
+			!dlg_str_eq_nocase(u->scheme, DLG_STR("sips"))))
+		return -1;
+	u->user = split(rest, '@', &after);
+	if (after.s) {
+		rest = after;
+	} else {
+		u->user = DLG_STR_NONE;
+	}
+	rest = split(rest, '?', &u->headers);
+	hostport = split(rest, ';', &u->params);
+	if (hostport.len && hostport.s[0] == '[') { /* IPv6 reference */
+		u->host = split(hostport, ']', &after);
+		u->port = after.s && after.len && after.s[0] == ':'
+				  ? (struct dlg_str){ after.s + 1, after.len - 1 }
+				  : DLG_STR_NONE;
+	} else {
+		u->host = split(hostport, ':', &u->port);
+	}
+	return u->host.len ? 0 : -1;
+}
+
+/* Value of parameter `name`: 1 found, 0 not. */
+static int param_find(struct dlg_str params, struct dlg_str name, struct dlg_str *value)
+{
+	while (params.s) {
+		struct dlg_str one = split(params, ';', &params), v;
+		struct dlg_str n = split(one, '=', &v);
+
+		if (n.len && dlg_str_eq_nocase(n, name)) {
+			*value = v;
+			return 1;
+		}
+	}
+	return 0;
+}
+
+/* Does every parameter of `a` agree with `b`? Parameters of only one side matter for the four of RFC 3261 19.1.4. */
+static int params_agree(struct dlg_str a, struct dlg_str b)
+{
+	static const struct dlg_str significant[] = {
+		{ "transport", 9 }, { "user", 4 }, { "ttl", 3 }, { "method", 6 }, { "maddr", 5 },
+	};
+
+	while (a.s) {
+		struct dlg_str one = split(a, ';', &a), v, other;
+		struct dlg_str n = split(one, '=', &v);
+
+		if (!n.len)
+			continue;
+		if (param_find(b, n, &other)) {
+			if (!dlg_str_eq_nocase(v, other))
+				return 0;
+			continue;
+		}
+		for (size_t i = 0; i < sizeof(significant) / sizeof(significant[0]); i++) {
+			if (dlg_str_eq_nocase(n, significant[i]))
+				return 0;
+		}
+	}
+	return 1;
+}
+
+int dlg_route_uri_eq(struct dlg_str a, struct dlg_str b)
+{
+	struct uri x, y;
+
+	if (uri_split(a, &x) < 0 || uri_split(b, &y) < 0)
+		return dlg_str_eq(a, b);
+	return dlg_str_eq_nocase(x.scheme, y.scheme) && dlg_str_eq(x.user, y.user) &&
+	       dlg_str_eq_nocase(x.host, y.host) && dlg_str_eq(x.port, y.port) &&
+	       dlg_str_eq_nocase(x.headers, y.headers) && params_agree(x.params, y.params) &&
+	       params_agree(y.params, x.params);
+}

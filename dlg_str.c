@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "dlg_str.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <strings.h>
+
+int dlg_str_eq_nocase(struct dlg_str a, struct dlg_str b)
+{
+	return a.len == b.len && (!a.len || !strncasecmp(a.s, b.s, a.len));
+}
+
+static int is_blank(char c)
+{
+	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+struct dlg_str dlg_str_trim(struct dlg_str v)
+{
+	while (v.len && is_blank(v.s[0])) {
+		v.s++;
+		v.len--;
+	}
+	while (v.len && is_blank(v.s[v.len - 1]))
+		v.len--;
+	return v;
+}
+
+int dlg_str_to_u64(struct dlg_str v, uint64_t max, uint64_t *out)
+{
+	uint64_t n = 0;
+
+	if (!v.len)
+		return -1;
+	for (size_t i = 0; i < v.len; i++) {
+		unsigned digit = (unsigned char)v.s[i] - '0';
+
+		if (digit > 9 || digit > max || n > (max - digit) / 10)
+			return -1;
+		n = n * 10 + digit;
+	}
+	*out = n;
+	return 0;
+}
+
+/* Room for `more` bytes and a NUL. */
+static int buf_reserve(struct dlg_buf *b, size_t more)
+{
+	size_t cap = b->cap ? b->cap : 128;
+	char *s;
+
+	if (b->failed)
+		return -1;
+	if (b->len + more < b->cap)
+		return 0;
+	while (cap <= b->len + more)
+		cap *= 2;
+	s = realloc(b->s, cap);
+	if (!s) {
+		b->failed = 1;
+		return -1;
+	}
+	b->s = s;
+	b->cap = cap;
+	return 0;
+}
+
+void dlg_buf_add(struct dlg_buf *b, struct dlg_str v)
+{
+	if (buf_reserve(b, v.len) < 0)
+		return;
+	if (v.len)
+		memcpy(b->s + b->len, v.s, v.len);
+	b->len += v.len;
+	b->s[b->len] = '\0';
+}
+
+void dlg_buf_printf(struct dlg_buf *b, const char *fmt, ...)
+{
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vsnprintf(NULL, 0, fmt, ap);
+	va_end(ap);
+	if (n < 0 || buf_reserve(b, (size_t)n) < 0)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(b->s + b->len, b->cap - b->len, fmt, ap);
+	va_end(ap);
+	b->len += (size_t)n;
+}
+
+void dlg_buf_reset(struct dlg_buf *b)
+{
+	b->len = 0;
+	b->failed = 0;
+}
+
+void dlg_buf_free(struct dlg_buf *b)
+{
+	free(b->s);
+	*b = (struct dlg_buf){ 0 };
+}
