@@ -4,6 +4,7 @@
 #include "dialog.h"
 #include "dlg_cb.h"
 #include "dlg_cookie.h"
+#include "dlg_match.h"
 #include "dlg_mem.h"
 #include "dlg_req_within.h"
 #include "dlg_route.h"
@@ -201,22 +202,6 @@ static void add_cookie(struct host_msg *msg, const struct dlg_cell *dlg)
 	dlg_buf_free(&param);
 }
 
-/* All entries of a header, joined in message order. */
-static void collect_routes(struct host_msg *msg, enum host_header name, struct dlg_buf *out)
-{
-	struct dlg_str body;
-
-	for (int i = 0; host_msg_header(msg, name, i, &body) == 0; i++) {
-		struct dlg_str entry;
-
-		while (dlg_route_next(&body, &entry) == 0) {
-			if (out->len)
-				dlg_buf_add(out, DLG_STR(","));
-			dlg_buf_add(out, entry);
-		}
-	}
-}
-
 static int insert(struct host_msg *msg, const struct host_info *info, struct dlg_cell **dlg)
 {
 	struct dlg_buf routes = { 0 };
@@ -229,7 +214,7 @@ static int insert(struct host_msg *msg, const struct host_info *info, struct dlg
 	};
 	int ret;
 
-	collect_routes(msg, HOST_RECORD_ROUTE, &routes);
+	dlg_match_collect_routes(msg, HOST_RECORD_ROUTE, &routes);
 	in.caller_routes = dlg_buf_view(&routes);
 	custom_timeout(msg, &in.lifetime);
 	ret = routes.failed ? -1 : dlg_hash_insert(&in, DLG_BY_MESSAGE, dlg);
@@ -253,11 +238,6 @@ static int create(struct host_msg *msg, struct dlg_ctx *ctx, const struct host_i
 	return 1;
 }
 
-static int is_initial_invite(const struct host_info *info)
-{
-	return info->is_request && info->method == HOST_INVITE && !info->to_tag.len;
-}
-
 int dlg_handlers_create(struct host_msg *msg)
 {
 	struct dlg_ctx *ctx = host_ctx(msg);
@@ -268,7 +248,7 @@ int dlg_handlers_create(struct host_msg *msg)
 		return -1;
 	if (ctx->created)
 		return 1;
-	if (host_msg_info(msg, &info) < 0 || !is_initial_invite(&info) || !info.from_tag.len ||
+	if (host_msg_info(msg, &info) < 0 || !dlg_match_is_initial(&info) || !info.from_tag.len ||
 	    !info.call_id.len) {
 		HOST_LOG(HOST_DEBUG, "dialog: not an initial INVITE with Call-ID, CSeq and From tag: no dialog");
 		return -1;
@@ -284,157 +264,6 @@ int dlg_handlers_create(struct host_msg *msg)
 	return 1;
 }
 
-/* ---- matching sequential requests ---- */
-
-/* How well a dialog must fit when several have the same Call-ID and tags (spirals, new calls after old ones). */
-enum fit { FIT_EXACT, FIT_LIVE, FIT_ANY };
-
-struct search {
-	const struct host_info *info;
-	enum fit fit;
-	int by_id;
-	uint32_t h_id;
-	unsigned routes_left; /* Route entries of the request beyond ours */
-	enum dlg_dir dir;     /* found */
-	struct dlg_leg *leg;  /* found */
-};
-
-/* Which way does the request go, by its tags (RFC 3261 12.2.2)? Entry lock held. */
-static int match_tags(const struct dlg_cell *dlg, struct search *s)
-{
-	struct dlg_str caller = dlg_hash_text(dlg, DLG_FROM_TAG);
-	int lost = dlg->flags & DLG_F_LEG_LOST;
-
-	if (dlg_str_eq(s->info->from_tag, caller)) {
-		s->dir = DLG_DIR_DOWNSTREAM;
-		s->leg = dlg_hash_leg_locked(dlg, s->info->to_tag);
-		if (s->leg || lost)
-			return 1;
-	}
-	if (dlg_str_eq(s->info->to_tag, caller)) {
-		s->dir = DLG_DIR_UPSTREAM;
-		s->leg = dlg_hash_leg_locked(dlg, s->info->from_tag);
-		return s->leg || lost;
-	}
-	return 0;
-}
-
-static unsigned expected_routes(const struct dlg_cell *dlg, const struct search *s)
-{
-	if (s->dir == DLG_DIR_UPSTREAM)
-		return dlg_route_count(dlg_hash_text(dlg, DLG_CALLER_ROUTES));
-	return s->leg ? dlg_route_count((struct dlg_str){ s->leg->route_set, s->leg->route_set_len }) : 0;
-}
-
-static int fits(const struct dlg_cell *dlg, void *arg)
-{
-	struct search *s = arg;
-
-	if (s->by_id)
-		return dlg->h_id == s->h_id && match_tags(dlg, s);
-	if (s->fit != FIT_ANY && dlg->state == DLG_STATE_DELETED)
-		return 0;
-	return match_tags(dlg, s) && (s->fit != FIT_EXACT || expected_routes(dlg, s) == s->routes_left);
-}
-
-static struct dlg_cell *find_by_cookie(struct search *s, struct dlg_str cookie)
-{
-	uint32_t entry = dlg_hash_call_id(s->info->call_id) & (dlg_hash_size() - 1), h_entry;
-	struct dlg_cell *dlg = NULL;
-
-	s->by_id = 1;
-	if (dlg_cookie_parse(cookie, &h_entry, &s->h_id) == 0 && h_entry == entry)
-		dlg = dlg_hash_find(s->info->call_id, fits, s, DLG_BY_MESSAGE);
-	s->by_id = 0;
-	if (!dlg) {
-		count(&dlg_state_counters()->forged);
-		HOST_LOG(HOST_INFO, "dialog: cookie \"%.*s\" is not one of the call %.*s, tags %.*s and %.*s",
-			 DLG_STR_ARG(cookie), DLG_STR_ARG(s->info->call_id),
-			 DLG_STR_ARG(s->info->from_tag), DLG_STR_ARG(s->info->to_tag));
-	}
-	return dlg;
-}
-
-/* The Route entries of a request that are not ours, and the remote target it names. */
-static void other_routes(struct host_msg *msg, struct dlg_buf *routes, struct dlg_str *target)
-{
-	struct dlg_buf all = { 0 };
-	int own = host_msg_own_routes(msg);
-	unsigned n;
-
-	collect_routes(msg, HOST_ROUTE, &all);
-	n = dlg_route_count(dlg_buf_view(&all));
-	if (own < 0) { /* a strict router before us: the target is the last entry (RFC 3261 16.4) */
-		struct dlg_str last = dlg_route_last_uri(dlg_buf_view(&all));
-
-		dlg_route_slice(routes, dlg_buf_view(&all), 0, n ? n - 1 : 0, 0);
-		dlg_buf_add(routes, DLG_STR("\n"));
-		dlg_buf_add(routes, last);
-		*target = (struct dlg_str){ routes->s + routes->len - last.len, last.len };
-		routes->len -= last.len + 1;
-	} else {
-		dlg_route_slice(routes, dlg_buf_view(&all), (unsigned)own, n, 0);
-	}
-	if (all.failed)
-		routes->failed = 1;
-	dlg_buf_free(&all);
-}
-
-static unsigned count_other_routes(struct host_msg *msg)
-{
-	struct dlg_buf routes = { 0 };
-	struct dlg_str target;
-	unsigned n;
-
-	other_routes(msg, &routes, &target);
-	n = dlg_route_count(dlg_buf_view(&routes));
-	dlg_buf_free(&routes);
-	return n;
-}
-
-static struct dlg_cell *find_by_elements(struct host_msg *msg, struct search *s)
-{
-	struct dlg_cell *dlg = NULL;
-
-	s->routes_left = count_other_routes(msg);
-	for (int fit = FIT_EXACT; !dlg && fit <= FIT_ANY; fit++) {
-		s->fit = (enum fit)fit;
-		dlg = dlg_hash_find(s->info->call_id, fits, s, DLG_BY_MESSAGE);
-	}
-	return dlg;
-}
-
-static void make_current(struct dlg_ctx *ctx, struct dlg_cell *dlg, const struct search *s)
-{
-	dlg_hash_put(ctx->dlg, DLG_BY_MESSAGE);
-	*ctx = (struct dlg_ctx){ .dlg = dlg, .leg = s->leg, .dir = (uint8_t)s->dir, .searched = 1,
-				 .method = (uint8_t)s->info->method, .cseq = s->info->cseq };
-}
-
-/* May this request belong to a dialog that exists? An INVITE without To tag starts one; a CANCEL belongs to its INVITE. */
-static int is_sequential(const struct host_info *info)
-{
-	return info->is_request && info->method != HOST_CANCEL && !is_initial_invite(info);
-}
-
-/* Match by cookie, if given, then by SIP elements, as the mode allows (manual 1.5.10). */
-static void match(struct host_msg *msg, struct dlg_ctx *ctx, const struct dlg_str *cookie)
-{
-	struct host_info info;
-	struct search s = { .info = &info };
-	struct dlg_cell *dlg = NULL;
-
-	ctx->searched = 1;
-	if (host_msg_info(msg, &info) < 0 || !is_sequential(&info))
-		return;
-	if (cookie)
-		dlg = find_by_cookie(&s, *cookie);
-	if (!dlg && dialog_conf.dlg_match_mode != DIALOG_DID_ONLY)
-		dlg = find_by_elements(msg, &s);
-	if (dlg)
-		make_current(ctx, dlg, &s);
-}
-
 void dlg_handlers_on_route(struct host_msg *msg)
 {
 	struct dlg_ctx *ctx = host_ctx(msg);
@@ -445,24 +274,7 @@ void dlg_handlers_on_route(struct host_msg *msg)
 		return;
 	found = dialog_conf.dlg_match_mode != DIALOG_DID_NONE &&
 		host_rr_get(msg, dlg_str_of(dialog_conf.rr_param), &cookie) == 0;
-	match(msg, ctx, found ? &cookie : NULL);
-}
-
-static int has_route(struct host_msg *msg)
-{
-	struct dlg_str body;
-
-	return host_msg_header(msg, HOST_ROUTE, 0, &body) == 0;
-}
-
-/* Modes 1 and 2 know requests that carry no Route of ours. While the script runs only those without any Route are looked up,
- * for the others loose_route() may come yet; when the request is forwarded (`last_chance`), all. */
-static void match_without_route(struct host_msg *msg, struct dlg_ctx *ctx, int last_chance)
-{
-	if (ctx->searched || dialog_conf.dlg_match_mode == DIALOG_DID_ONLY)
-		return;
-	if (last_chance || !has_route(msg))
-		match(msg, ctx, NULL);
+	dlg_match_request(msg, ctx, found ? &cookie : NULL);
 }
 
 void dlg_handlers_on_new_tx(struct host_msg *msg, struct host_tx *t)
@@ -473,10 +285,10 @@ void dlg_handlers_on_new_tx(struct host_msg *msg, struct host_tx *t)
 	if (!ctx || ctx->attached)
 		return;
 	if (!ctx->dlg && dialog_conf.dlg_flag != DIALOG_UNSET && host_msg_flag(msg, dialog_conf.dlg_flag) &&
-	    host_msg_info(msg, &info) == 0 && is_initial_invite(&info) && info.from_tag.len)
+	    host_msg_info(msg, &info) == 0 && dlg_match_is_initial(&info) && info.from_tag.len)
 		create(msg, ctx, &info);
 	if (!ctx->dlg)
-		match_without_route(msg, ctx, 1);
+		dlg_match_without_route(msg, ctx, 1);
 	if (ctx->dlg)
 		attach(msg, ctx, t);
 }
@@ -583,7 +395,7 @@ static void callee_routes(struct host_msg *rpl, const struct dlg_cell *dlg, int 
 	struct dlg_buf all = { 0 };
 	unsigned total, above = (unsigned)own + dlg_route_count(dlg_hash_text(dlg, DLG_CALLER_ROUTES));
 
-	collect_routes(rpl, HOST_RECORD_ROUTE, &all);
+	dlg_match_collect_routes(rpl, HOST_RECORD_ROUTE, &all);
 	total = dlg_route_count(dlg_buf_view(&all));
 	if (total > above)
 		dlg_route_slice(out, dlg_buf_view(&all), 0, total - above, 1);
@@ -766,7 +578,7 @@ void dlg_handlers_msg_end(struct host_msg *msg, struct dlg_ctx *ctx, int forward
 	struct dlg_cell *dlg;
 
 	if (forwarded && !ctx->dlg)
-		match_without_route(msg, ctx, 1);
+		dlg_match_without_route(msg, ctx, 1);
 	dlg = ctx->dlg;
 	if (dlg && ctx->created && ctx->attached)
 		announce(dlg, msg);
@@ -795,7 +607,7 @@ static struct current current(struct host_msg *msg)
 	struct dlg_tx *tx;
 
 	if (ctx)
-		match_without_route(msg, ctx, 0);
+		dlg_match_without_route(msg, ctx, 0);
 	if (ctx && ctx->dlg)
 		return (struct current){ ctx->dlg, ctx->leg, (enum dlg_dir)ctx->dir,
 					 (enum host_method)ctx->method, ctx->created };
@@ -830,99 +642,14 @@ int dlg_handlers_status(struct host_msg *msg)
 	return state;
 }
 
-/* ---- validate_dialog() ---- */
-
-/* What a request claims. */
-struct claim {
-	struct dlg_ctx *ctx;
-	struct dlg_str target;
-	struct dlg_buf routes;
-};
-
-static int cseq_ok_locked(const struct claim *c)
-{
-	const struct dlg_leg *leg = c->ctx->leg;
-	int dir = c->ctx->dir;
-
-	if (!leg || !(leg->seen & 1 << dir))
-		return 1;
-	if (c->ctx->method == HOST_ACK) /* repeats the number of its INVITE (RFC 3261 17.1.1.3) */
-		return c->ctx->cseq == leg->invite_cseq[dir];
-	return c->ctx->cseq > leg->cseq[dir];
-}
-
-static int target_ok_locked(const struct claim *c)
-{
-	const struct dlg_cell *dlg = c->ctx->dlg;
-	const struct dlg_leg *leg = c->ctx->leg;
-	struct dlg_str known = { dlg->caller_contact, dlg->caller_contact_len };
-
-	if (c->ctx->dir == DLG_DIR_DOWNSTREAM)
-		known = leg ? (struct dlg_str){ leg->contact, leg->contact_len } : DLG_STR_NONE;
-	return !known.len || dlg_route_uri_eq(known, c->target);
-}
-
-static int routes_ok_locked(const struct claim *c)
-{
-	const struct dlg_leg *leg = c->ctx->leg;
-	struct dlg_str known = dlg_hash_text(c->ctx->dlg, DLG_CALLER_ROUTES), have = dlg_buf_view(&c->routes);
-	struct dlg_str a, b;
-	int more_a, more_b;
-
-	if (c->ctx->dir == DLG_DIR_DOWNSTREAM) {
-		if (!leg)
-			return 1;
-		known = (struct dlg_str){ leg->route_set, leg->route_set_len };
-	}
-	do {
-		more_a = dlg_route_next(&known, &a) == 0;
-		more_b = dlg_route_next(&have, &b) == 0;
-		if (more_a != more_b ||
-		    (more_a && !dlg_route_uri_eq(dlg_route_uri(a), dlg_route_uri(b))))
-			return 0;
-	} while (more_a);
-	return 1;
-}
-
-/* NULL when the request fits, else what does not. */
-static const char *objection(const struct claim *c)
-{
-	static const struct {
-		int (*ok)(const struct claim *c);
-		const char *what;
-	} checks[] = {
-		{ cseq_ok_locked, "CSeq" }, { target_ok_locked, "contact" }, { routes_ok_locked, "route set" },
-	};
-	const char *what = NULL;
-
-	dlg_hash_lock(c->ctx->dlg);
-	for (size_t i = 0; !what && i < sizeof(checks) / sizeof(checks[0]); i++) {
-		if (!checks[i].ok(c))
-			what = checks[i].what;
-	}
-	dlg_hash_unlock(c->ctx->dlg);
-	return what;
-}
-
 int dlg_handlers_validate(struct host_msg *msg)
 {
-	struct claim c = { .ctx = host_ctx(msg) };
-	struct host_info info;
-	const char *what;
+	struct dlg_ctx *ctx = host_ctx(msg);
 
-	if (!c.ctx)
+	if (!ctx)
 		return -1;
-	match_without_route(msg, c.ctx, 0);
-	if (!c.ctx->dlg || c.ctx->created || host_msg_info(msg, &info) < 0)
-		return -1;
-	c.target = info.ruri;
-	other_routes(msg, &c.routes, &c.target);
-	what = c.routes.failed ? "no memory" : objection(&c);
-	dlg_buf_free(&c.routes);
-	if (!what)
-		return 1;
-	HOST_LOG(HOST_INFO, "dialog %s: request refused: its %s does not fit", dlg_hash_name(c.ctx->dlg), what);
-	return -1;
+	dlg_match_without_route(msg, ctx, 0);
+	return dlg_match_validate(msg, ctx);
 }
 
 /* ---- ending calls ---- */
