@@ -28,8 +28,7 @@ struct chunk {
 
 struct class {
 	struct dlg_lock lock;
-	struct chunk *room;  /* chunks with a piece to give */
-	struct chunk *spare; /* the one empty chunk kept */
+	struct chunk *room; /* chunks with a piece to give; never empty while idle */
 	size_t chunks, pieces;
 };
 
@@ -101,8 +100,7 @@ static int class_init(uint32_t class)
 	memset(cl, 0, sizeof(*cl));
 	if (dlg_lock_init(&cl->lock) < 0)
 		return -1;
-	cl->spare = chunk_new_locked(class);
-	return cl->spare ? 0 : -1;
+	return chunk_new_locked(class) ? 0 : -1;
 }
 
 int dlg_mem_init(void)
@@ -131,8 +129,6 @@ static void *cut_locked(struct class *cl, struct chunk *ch)
 				       (size_t)ch->carved++ * class_size[ch->class]);
 	}
 	head->chunk = ch;
-	if (cl->spare == ch)
-		cl->spare = NULL;
 	if (++ch->used == chunk_capacity(ch->class))
 		room_unlink(ch);
 	cl->pieces++;
@@ -193,12 +189,8 @@ static struct chunk *give_back_locked(struct class *cl, struct chunk *ch, void *
 	cl->pieces--;
 	if (ch->used-- == chunk_capacity(ch->class))
 		room_link(cl, ch);
-	if (ch->used)
+	if (ch->used || (cl->room == ch && !ch->next)) /* the last one with room stays */
 		return NULL;
-	if (!cl->spare) {
-		cl->spare = ch;
-		return NULL;
-	}
 	room_unlink(ch);
 	cl->chunks--;
 	return ch;

@@ -5,7 +5,7 @@
  *
  * The host's shared allocator has one lock for everybody and a header per piece, so the engine
  * asks it for chunks and hands out pieces of fixed size classes. A chunk whose pieces all came back returns
- * to the host, except one spare per class: an idle engine holds exactly what it held at start. */
+ * to the host, unless its class has no other one with room: an idle engine holds exactly what it held at start. */
 
 #include <stddef.h>
 
@@ -16,7 +16,7 @@ struct dlg_mem_info {
 	size_t piece_bytes; /* their size together, rounded up to the class */
 };
 
-/* Take the classes and one chunk for each of the common ones from the host. Main process,
+/* Take one chunk for each size class from the host. Main process,
  * before fork. Returns 0, or -1 when the host has no memory. */
 int dlg_mem_init(void);
 
