@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# make          dialog.so and the examples, in build/plain; SAN=1: with sanitizers, in build/san
+# make run      Kamailio in the foreground with our module and etc/kamailio.cfg, on loopback
+# make test     unit, simulation, fuzz (FUZZ_SECONDS each) and end-to-end tests; SAN=1: sanitized
+# make lint     warnings of gcc and clang, clang-tidy, cppcheck, shellcheck, exported symbols
+# make install  into MODDIR; make clean; make distclean: the fetched headers go, too
+# V=1 shows the compilers' command lines.
+
+ifeq ($(origin CC),default)
+CC = gcc
+endif
+CFLAGS = -O2 -g
+FUZZ_SECONDS = 5
+MODDIR = /usr/local/lib/kamailio/modules
+
+ifdef SAN
+B = build/san
+san = -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+ours = -DDLG_DEBUG
+# What the packaged, unsanitized Kamailio must preload to load a sanitized module.
+export DIALOG_PRELOAD := $(foreach lib,asan ubsan,$(shell $(CC) -print-file-name=lib$(lib).so))
+else
+B = build/plain
+endif
+ours += $(CFLAGS) -fPIC -fvisibility=hidden -MMD -MP -I. \
+	-Wall -Wextra -Wshadow -Wmissing-prototypes -Werror
+# The engine and its tests are strict C11 and see no header of a host.
+strict = -std=c11 -D_GNU_SOURCE -pthread $(ours)
+hosted = $(KAMAILIO_CFLAGS) -std=gnu11 -DMOD_NAME='"$(1)"' $(ours)
+module = $(CC) $(CFLAGS) $(san) -o $@ $^ $(KAMAILIO_LDFLAGS)
+
+Q = $(if $(V),,@echo "  $@"; )
+
+engine := $(wildcard *.c mi/*.c)
+adapter := $(wildcard host/kamailio/*.c)
+sim := $(filter-out %_test.c,$(wildcard test/sim/*.c))
+tests := $(wildcard test/unit/*_test.c test/sim/*_test.c)
+fuzz := $(filter-out %/replay.c,$(wildcard test/fuzz/*.c))
+examples := $(patsubst examples/%.c,$(B)/dlg_%.so,$(wildcard examples/*.c))
+
+.PHONY: all run test programs lint objects install clean distclean
+.SECONDARY:
+all: $(B)/dialog.so $(examples)
+
+# Included, so that make gets the headers first of all, and again when Kamailio was upgraded.
+ifeq ($(filter clean distclean,$(MAKECMDGOALS)),)
+include build/kamailio.mk
+endif
+build/kamailio.mk: host/kamailio/headers.sh $(wildcard /var/lib/dpkg/info/kamailio.list)
+	./setup.sh build
+	host/kamailio/headers.sh build
+
+$(B)/dialog.so: $(patsubst %.c,$(B)/%.o,$(engine) $(adapter))
+	$(Q)$(module)
+
+$(B)/dlg_%.so: $(B)/examples/%.o
+	$(Q)$(module)
+
+$(B)/host/kamailio/%.o: host/kamailio/%.c build/kamailio.mk
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(call hosted,dialog) $(san) -c -o $@ $<
+
+$(B)/examples/%.o: examples/%.c build/kamailio.mk
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(call hosted,dlg_$*) $(san) -c -o $@ $<
+
+$(B)/%.o: %.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(strict) $(san) -c -o $@ $<
+
+# Tests link an engine with its lock-order checks compiled in.
+$(B)/debug/%.o: %.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(strict) $(san) -DDLG_DEBUG -c -o $@ $<
+
+$(tests:%.c=$(B)/%) $(B)/doc/gen_states: $(B)/%: $(B)/debug/%.o $(patsubst %.c,$(B)/debug/%.o,$(engine) $(sim))
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(san) -o $@ $^ $(shell pkg-config --libs check) -pthread $(wrap)
+$(B)/test/sim/%: wrap = @test/sim/wrap.opts
+
+# libFuzzer where clang has it; else gcc builds programs that only replay the corpora.
+fuzzer := $(shell echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' | \
+	clang -fsanitize=fuzzer -x c -o /dev/null - 2>/dev/null && echo yes)
+fuzz_san = -fsanitize=address,undefined -fno-sanitize-recover=undefined
+fuzz_cc = $(if $(fuzzer),clang -fsanitize=fuzzer-no-link,$(CC)) $(fuzz_san)
+fuzz_main = $(if $(fuzzer),-fsanitize=fuzzer,build/fuzz/test/fuzz/replay.o)
+
+build/fuzz/%.o: %.c
+	@mkdir -p $(@D)
+	$(Q)$(fuzz_cc) $(strict) -DDLG_DEBUG -c -o $@ $<
+
+$(fuzz:%.c=build/fuzz/%): build/fuzz/%: build/fuzz/%.o build/fuzz/test/fuzz/replay.o \
+		$(patsubst %.c,build/fuzz/%.o,$(engine) $(sim))
+	$(Q)$(fuzz_cc) -o $@ $(filter-out %/replay.o,$^) $(fuzz_main) -pthread
+
+run: all
+	host/kamailio/run.sh $(abspath $(B)/dialog.so)
+
+# The page of states is printed from the table itself; `make test` finds out when it is stale.
+doc/states.md: $(B)/doc/gen_states
+	$(B)/doc/gen_states >$@
+
+programs: all $(tests:%.c=$(B)/%) $(B)/doc/gen_states $(fuzz:%.c=build/fuzz/%)
+
+test:
+	./setup.sh test
+	$(MAKE) programs
+	FUZZ_SECONDS=$(FUZZ_SECONDS) DIALOG_SO=$(abspath $(B)/dialog.so) \
+		test/run "$(B)/doc/gen_states doc/states.md" $(tests:%.c=$(B)/%) $(fuzz:%.c=build/fuzz/%) test/e2e/run
+
+objects: $(patsubst %.c,$(B)/%.o,$(engine) $(adapter) $(wildcard doc/*.c examples/*.c test/*/*.c))
+
+tidy = $(Q)for f in $(1); do clang-tidy --quiet $$f -- $(2) 2>/dev/null || exit 1; done
+lint:
+	./setup.sh lint
+	$(MAKE) all objects
+	$(MAKE) B=build/clang CC=clang objects ours='$(ours) -Wno-ignored-optimization-argument'
+	$(call tidy,$(engine) $(sim) $(fuzz),-std=c11 -D_GNU_SOURCE -I.)
+	$(call tidy,$(adapter) $(wildcard examples/*.c),$(call hosted,dialog))
+	cppcheck --quiet --std=c11 --enable=warning,performance,portability --error-exitcode=1 \
+		--inline-suppr --suppress='*:test/sim/sim_wrap.c' -I. $(engine) $(sim) $(fuzz) $(adapter)
+	shellcheck setup.sh host/kamailio/*.sh .ci/run test/fuzz/run
+	test "$$(nm -D --defined-only -f posix $(B)/dialog.so | cut -d' ' -f1 | sort | xargs)" = \
+		"exports module_flags module_interface_ver module_version"
+
+install: all
+	install -d $(DESTDIR)$(MODDIR)
+	install -m 644 $(B)/dialog.so $(examples) $(DESTDIR)$(MODDIR)
+
+clean:
+	rm -rf build/plain build/san build/fuzz build/clang build/run
+
+distclean:
+	rm -rf build
+
+-include $(shell find build -name '*.d' 2>/dev/null)

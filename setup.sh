@@ -1,0 +1,52 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Install the Debian packages that are missing, and say which. Usage: ./setup.sh [build|test|lint]
+# "build": what `make` and `make run` need. "test" (default): what `make test` needs on top of that.
+# "lint": everything for `make lint`, and libFuzzer.
+# As an ordinary user without password-less sudo it only prints the command to run.
+set -eu
+
+build="gcc make libc6-dev dpkg-dev ca-certificates kamailio"
+test="$build pkg-config check sip-tester python3"
+lint="$test clang clang-tidy libclang-rt-dev cppcheck shellcheck"
+
+case "${1-test}" in
+build) wanted=$build ;;
+test) wanted=$test ;;
+lint) wanted=$lint ;;
+*) echo "usage: $0 [build|test|lint]" >&2; exit 2 ;;
+esac
+
+missing=
+for p in $wanted; do
+	case "$(dpkg-query -W -f '${Status}' "$p" 2>/dev/null || :)" in
+	*" installed") ;;
+	*) missing="$missing $p" ;;
+	esac
+done
+[ -n "$missing" ] || exit 0
+
+line="apt-get install --no-install-recommends$missing"
+if [ "$(id -u)" = 0 ]; then
+	as_root=
+elif sudo -n true 2>/dev/null; then
+	as_root="sudo -n"
+else
+	printf 'Packages are missing. As root, please run:\n\n\tapt-get update && %s\n\n' "$line" >&2
+	exit 1
+fi
+
+echo "Installing Debian packages:$missing"
+apt() { $as_root env DEBIAN_FRONTEND=noninteractive apt-get -y -q "$@"; }
+# shellcheck disable=SC2086
+install() { apt install --no-install-recommends $missing "$@"; }
+install --simulate >/dev/null 2>&1 || apt update # no package lists yet
+install || { apt update && install; }            # or old ones
+
+# The package starts a proxy of its own on port 5060 of every address; nobody asked for that one.
+case "$missing" in *kamailio*)
+	if [ -d /run/systemd/system ]; then
+		echo "Disabling the service kamailio.service that its package has just enabled."
+		$as_root systemctl disable --now kamailio.service
+	fi ;;
+esac
