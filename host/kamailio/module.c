@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What Kamailio loads: tables, init, processes, exit; memory, clock and log. */
+
+#include "adapter.h"
+#include "../../dlg_timer.h"
+#include "../../mi/fifo.h"
+
+#include "core/cfg/cfg_struct.h"
+#include "core/counters.h"
+#include "core/mem/shm_mem.h"
+#include "core/pt.h"
+#include "core/sr_module.h"
+#include "core/ver.h"
+
+#include <stdio.h>
+#include <time.h>
+
+int adapter_started;
+
+static int fifo_created;
+
+/* ---- memory, time, log ---- */
+
+void *host_shm_alloc(size_t size)
+{
+	return shm_malloc(size);
+}
+
+void host_shm_free(void *p)
+{
+	shm_free(p);
+}
+
+uint64_t host_mono_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+int64_t host_wall_s(void)
+{
+	return time(NULL);
+}
+
+static const int levels[] = {
+	[HOST_ERROR] = L_ERR, [HOST_WARNING] = L_WARN, [HOST_NOTICE] = L_NOTICE,
+	[HOST_INFO] = L_INFO, [HOST_DEBUG] = L_DBG,
+};
+
+int host_log_on(enum host_level level)
+{
+	return is_printable(levels[level]);
+}
+
+void host_log(enum host_level level, const char *fmt, ...)
+{
+	char line[2048];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	LOG_FN(DEFAULT_FACILITY, levels[level], "", "%s\n", line);
+}
+
+/* ---- statistics ---- */
+
+#define X(name)                                  \
+	static counter_val_t stat_##name(void)   \
+	{                                        \
+		return (counter_val_t)dialog_stat_##name(); \
+	}
+DIALOG_STATISTICS(X)
+#undef X
+
+#define X(name) { (char *)#name, STAT_IS_FUNC, (stat_var **)(void *)stat_##name },
+static stat_export_t statistics[] = {
+	DIALOG_STATISTICS(X)
+	{ NULL, 0, NULL },
+};
+#undef X
+
+/* ---- processes of ours ---- */
+
+static int fifo_wanted(void)
+{
+	return dialog_conf.fifo_name && *dialog_conf.fifo_name;
+}
+
+/* Take over run-time changes of Kamailio's settings. */
+static void take_settings(void)
+{
+	cfg_update();
+}
+
+static void sleep_to_next_second(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	ts.tv_sec = 0;
+	ts.tv_nsec = 1000000000L - ts.tv_nsec;
+	nanosleep(&ts, NULL);
+}
+
+/* Dialogs run out here, and BYEs are sent: in no SIP worker, and not in the process that drives
+ * tm. */
+static void __attribute__((noreturn)) run_timer(void)
+{
+	for (;;) {
+		sleep_to_next_second();
+		take_settings();
+		dlg_timer_tick();
+	}
+}
+
+static void __attribute__((noreturn)) run_fifo(void)
+{
+	mi_fifo_run(take_settings);
+}
+
+/* Fork one; it may send SIP over any transport. Its end would be the server's end: it never
+ * returns. 0 or -1. */
+static int fork_one(int rank, const char *name, void (*loop)(void))
+{
+	int pid = fork_process(rank, (char *)name, 1);
+
+	if (pid)
+		return pid < 0 ? -1 : 0;
+	if (cfg_child_init())
+		exit(1);
+	loop();
+	return 0;
+}
+
+static int fork_all(void)
+{
+	if (fork_one(PROC_TIMER, "dialog timer", run_timer) < 0 ||
+	    (fifo_wanted() && fork_one(PROC_RPC, "dialog FIFO", run_fifo) < 0)) {
+		HOST_LOG(HOST_ERROR, "dialog: cannot fork");
+		return -1;
+	}
+	return 0;
+}
+
+/* The main process again, before it forks: privileges are dropped by now. */
+static int prepare_fork(void)
+{
+	if (fifo_wanted()) {
+		if (mi_fifo_init() < 0)
+			return -1;
+		fifo_created = 1;
+	}
+	adapter_slot_watch();
+	adapter_started = 1;
+	return 0;
+}
+
+/* ---- what Kamailio calls ---- */
+
+static int init(void)
+{
+	int processes = 1 + fifo_wanted();
+
+	if (adapter_tm_init() < 0 || adapter_rr_init() < 0 || adapter_slot_init() < 0 ||
+	    dialog_init() < 0)
+		return -1;
+	if (dialog_conf.enable_stats && register_module_stats("dialog", statistics) < 0) {
+		HOST_LOG(HOST_ERROR, "dialog: cannot register statistics");
+		return -1;
+	}
+	register_procs(processes);
+	cfg_register_child(processes);
+	return 0;
+}
+
+static int init_process(int rank)
+{
+	if (rank == PROC_INIT)
+		return prepare_fork();
+	return rank == PROC_MAIN ? fork_all() : 0;
+}
+
+/* Also called when init() was not, as after "kamailio -c". */
+static void stop(void)
+{
+	dialog_stop();
+	if (fifo_created)
+		mi_fifo_stop();
+}
+
+#define INT_ROW(name, dflt)  { (char *)#name, PARAM_INT, &dialog_conf.name },
+#define TEXT_ROW(name, dflt) { (char *)#name, PARAM_STRING, &dialog_conf.name },
+static param_export_t params[] = {
+	DIALOG_PARAMS(INT_ROW, TEXT_ROW)
+	{ NULL, 0, NULL },
+};
+
+#pragma GCC visibility push(default)
+MODULE_VERSION
+
+extern struct module_exports exports;
+struct module_exports exports = {
+	.name = (char *)"dialog",
+	.dlflags = DEFAULT_DLFLAGS,
+	.cmds = adapter_functions,
+	.params = params,
+	.rpc_methods = adapter_rpcs,
+	.pv_items = adapter_pvs,
+	.init_mod_f = init,
+	.init_child_f = init_process,
+	.destroy_mod_f = stop,
+};
+#pragma GCC visibility pop

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Script variables as such, and texts with variables in them. */
+
+#include "adapter.h"
+
+#include "core/lvalue.h"
+#include "core/mem/mem.h"
+
+struct host_var {
+	pv_spec_t spec;
+	char number[24]; /* an integer value, printed */
+};
+
+static struct dlg_str print_number(char out[24], long n)
+{
+	snprintf(out, 24, "%ld", n);
+	return dlg_str_of(out);
+}
+
+/* ---- one variable ---- */
+
+/* A value as text. Integers are printed to `number`: Kamailio's own text of them lives shortly. 0,
+ * or -1 when null. */
+static int value_text(const pv_value_t *v, char number[24], struct dlg_str *out)
+{
+	if (v->flags & PV_VAL_NULL || !(v->flags & (PV_VAL_STR | PV_VAL_INT)))
+		return -1;
+	*out = v->flags & PV_TYPE_INT || !(v->flags & PV_VAL_STR) ? print_number(number, v->ri) :
+								    adapter_view(v->rs);
+	return 0;
+}
+
+/* Parse a variable with nothing behind it. 0 or -1. */
+static int parse_whole(char *text, pv_spec_t *spec)
+{
+	str s = { text, (int)strlen(text) };
+	char *end;
+
+	memset(spec, 0, sizeof(*spec));
+	end = s.len && *text == '$' ? pv_parse_spec2(&s, spec, 1) : NULL;
+	return end && end == text + s.len ? 0 : -1;
+}
+
+struct host_var *host_var_compile(const char *text)
+{
+	struct host_var *var = pkg_malloc(sizeof(*var) + strlen(text) + 1);
+	char *copy = (char *)(var + 1); /* what was parsed points into it */
+
+	if (!var)
+		return NULL;
+	strcpy(copy, text);
+	if (parse_whole(copy, &var->spec) == 0 &&
+	    (var->spec.type == PVT_AVP || var->spec.type == PVT_SCRIPTVAR) && pv_is_w(&var->spec))
+		return var;
+	pkg_free(var);
+	return NULL;
+}
+
+void adapter_var_free(struct host_var *var)
+{
+	if (!var)
+		return;
+	pv_spec_destroy(&var->spec);
+	pkg_free(var);
+}
+
+int host_var_get(struct host_msg *msg, struct host_var *var, struct dlg_str *out)
+{
+	pv_value_t v;
+
+	memset(&v, 0, sizeof(v));
+	if (pv_get_spec_value((struct sip_msg *)msg, &var->spec, &v) < 0)
+		return -1;
+	return value_text(&v, var->number, out);
+}
+
+int host_var_set(struct host_msg *msg, struct host_var *var, struct dlg_str value)
+{
+	pv_value_t v;
+
+	memset(&v, 0, sizeof(v));
+	v.flags = PV_VAL_STR;
+	v.rs = adapter_str(value);
+	return pv_set_spec_value((struct sip_msg *)msg, &var->spec, EQ_T, &v) < 0 ? -1 : 0;
+}
+
+/* ---- texts ---- */
+
+int adapter_text_init(struct adapter_text *t, char *written)
+{
+	str s = { written, (int)strlen(written) };
+
+	memset(t, 0, sizeof(*t));
+	t->written = written;
+	if (!strchr(written, '$'))
+		return 0;
+	if (pv_parse_format(&s, &t->model) < 0 || !t->model)
+		return -1;
+	t->single = !t->model->next && t->model->text.len <= 0 && t->model->spec;
+	return 0;
+}
+
+void adapter_text_free(struct adapter_text *t)
+{
+	if (t->model)
+		pv_elem_free_all(t->model);
+	t->model = NULL;
+}
+
+static int get_single(struct sip_msg *msg, struct adapter_text *t, struct dlg_str *out,
+		      int *is_null)
+{
+	pv_value_t v;
+
+	memset(&v, 0, sizeof(v));
+	if (pv_get_spec_value(msg, t->model->spec, &v) < 0)
+		return -1;
+	*out = DLG_STR_NONE;
+	*is_null = value_text(&v, t->number, out) < 0;
+	return 0;
+}
+
+int adapter_text_get(struct sip_msg *msg, struct adapter_text *t, struct dlg_str *out,
+		     int *is_null)
+{
+	str s = { NULL, 0 };
+
+	*is_null = 0;
+	if (t->single)
+		return get_single(msg, t, out, is_null);
+	if (!t->model) {
+		*out = dlg_str_of(t->written);
+		return 0;
+	}
+	if (pv_printf_s(msg, t->model, &s) < 0)
+		return -1;
+	*out = adapter_view(s);
+	return 0;
+}
