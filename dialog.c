@@ -9,7 +9,6 @@
 #include "dlg_state.h"
 #include "dlg_timer.h"
 #include "dlg_vals.h"
-#include "mi/fifo.h"
 
 #include <ctype.h>
 #include <limits.h>
@@ -168,16 +167,12 @@ int dialog_init(void)
 			 dialog_conf.hash_size);
 		return -1;
 	}
-	if (dialog_conf.fifo_name && mi_fifo_init() < 0)
-		return -1;
 	running = 1;
 	return 0;
 }
 
 void dialog_stop(void)
 {
-	if (running && dialog_conf.fifo_name)
-		mi_fifo_stop();
 	running = 0;
 }
 
