@@ -310,7 +310,7 @@ static enum dlg_event event_of_locked(const struct dlg_cell *dlg, const struct d
 
 static void note_cseq_locked(struct dlg_leg *leg, enum dlg_dir dir, enum host_method method, uint32_t cseq)
 {
-	if (method == HOST_ACK)
+	if (method == HOST_ACK || cseq > INT32_MAX) /* RFC 3261 8.1.1.5 */
 		return;
 	if (!(leg->seen & 1 << dir) || cseq > leg->cseq[dir])
 		leg->cseq[dir] = cseq;

@@ -70,7 +70,8 @@ struct dlg_cell *dlg_handlers_current(struct host_msg *msg, enum dlg_dir *dir);
 /* $DLG_status: the state after the request in hand, should it pass; 0 without a dialog. */
 int dlg_handlers_status(struct host_msg *msg);
 
-/* validate_dialog() (manual 1.6.2): 1 the request fits the dialog, -1 not, or there is none. Changes nothing. */
+/* validate_dialog() (manual 1.6.2): 1 the request fits the dialog, -1 not, or there is none, 0 a retransmission of one
+ * that passed, which the transaction layer has absorbed: the script must stop. Changes nothing. */
 int dlg_handlers_validate(struct host_msg *msg);
 
 /* End a call (manual 1.8.3). Answered: BYEs; before: a final error and CANCELs. The caller holds a reference. Returns 0, or -1 with a

@@ -450,7 +450,7 @@ static unsigned page_entry(struct entry *e, struct dlg_hash_cursor *cur, struct 
 	lock(e);
 	if (cur->inside && e->used) {
 		/* what was seen may be gone, packed away, with all that is older */
-		if (cur->last_id - e->id[0] < (uint32_t)INT32_MAX)
+		if (e->next_id - cur->last_id <= e->next_id - e->id[0])
 			i = lower_bound(e, cur->last_id + 1);
 	}
 	for (; i < e->used && n < max; i++) {

@@ -282,6 +282,9 @@ int dlg_match_validate(struct host_msg *msg, struct dlg_ctx *ctx)
 	dlg_buf_free(&c.routes);
 	if (!what)
 		return 1;
+	/* A copy of a request that passed does not fit any more. The transaction layer has repeated the answer. */
+	if (info.method != HOST_ACK && host_tx_is_retransmission(msg))
+		return 0;
 	HOST_LOG(HOST_INFO, "dialog %s: request refused: its %s does not fit", dlg_hash_name(c.ctx->dlg), what);
 	return -1;
 }

@@ -20,7 +20,7 @@ void dlg_match_request(struct host_msg *msg, struct dlg_ctx *ctx, const struct d
  * looked up, for the others loose_route() may come yet; when the request is forwarded (`last_chance`), all. */
 void dlg_match_without_route(struct host_msg *msg, struct dlg_ctx *ctx, int last_chance);
 
-/* 1: CSeq, remote target and route set of the request fit the dialog of `ctx`; -1: not, or there is none. */
+/* See dlg_handlers_validate(). */
 int dlg_match_validate(struct host_msg *msg, struct dlg_ctx *ctx);
 
 #endif

@@ -80,6 +80,14 @@ static void copy_target(struct dlg_buf *out, const char *s, size_t len)
 		dlg_buf_add(out, (struct dlg_str){ s, len });
 }
 
+/* The next number of a party, whose last one may be the last there is. */
+static uint32_t use_cseq(uint32_t *last)
+{
+	if (*last < UINT32_MAX)
+		++*last;
+	return *last;
+}
+
 /* The next live leg after `leg` (NULL: the first) is taken: marked as ended, its CSeqs used up. */
 static int take_leg_locked(struct dlg_cell *dlg, struct dlg_leg *leg, struct plan *plan)
 {
@@ -90,8 +98,8 @@ static int take_leg_locked(struct dlg_cell *dlg, struct dlg_leg *leg, struct pla
 		return 0;
 	leg->state = DLG_LEG_ENDED;
 	plan->leg = leg;
-	plan->cseq[DLG_DIR_UPSTREAM] = ++leg->cseq[DLG_DIR_UPSTREAM];
-	plan->cseq[DLG_DIR_DOWNSTREAM] = ++leg->cseq[DLG_DIR_DOWNSTREAM];
+	plan->cseq[DLG_DIR_UPSTREAM] = use_cseq(&leg->cseq[DLG_DIR_UPSTREAM]);
+	plan->cseq[DLG_DIR_DOWNSTREAM] = use_cseq(&leg->cseq[DLG_DIR_DOWNSTREAM]);
 	copy_target(&plan->target[DLG_DIR_UPSTREAM], dlg->caller_contact, dlg->caller_contact_len);
 	copy_target(&plan->target[DLG_DIR_DOWNSTREAM], leg->contact, leg->contact_len);
 	return 1;

@@ -172,6 +172,54 @@ static int uri_split(struct dlg_str text, struct uri *u)
 	return u->host.len ? 0 : -1;
 }
 
+static int hex_value(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c |= 0x20;
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* Cut the first character off. An escaped one is the same as itself, unless it is reserved
+ * (RFC 3261 19.1.4). -1 at the end. */
+static int next_char(struct dlg_str *v)
+{
+	int c, high, low;
+
+	if (!v->len)
+		return -1;
+	c = (unsigned char)*v->s++;
+	v->len--;
+	if (c != '%' || v->len < 2)
+		return c;
+	high = hex_value(v->s[0]);
+	low = hex_value(v->s[1]);
+	if (high < 0 || low < 0)
+		return c;
+	v->s += 2;
+	v->len -= 2;
+	c = high * 16 + low;
+	return c && strchr(";/?:@&=+$,", c) ? c + 256 : c;
+}
+
+static int lower(int c)
+{
+	return c >= 'A' && c <= 'Z' ? c + 'a' - 'A' : c;
+}
+
+static int text_eq(struct dlg_str a, struct dlg_str b, int nocase)
+{
+	int x, y;
+
+	do {
+		x = next_char(&a);
+		y = next_char(&b);
+		if (nocase ? lower(x) != lower(y) : x != y)
+			return 0;
+	} while (x >= 0);
+	return 1;
+}
+
 /* Value of parameter `name`: 1 found, 0 not. */
 static int param_find(struct dlg_str params, struct dlg_str name, struct dlg_str *value)
 {
@@ -201,7 +249,7 @@ static int params_agree(struct dlg_str a, struct dlg_str b)
 		if (!n.len)
 			continue;
 		if (param_find(b, n, &other)) {
-			if (!dlg_str_eq_nocase(v, other))
+			if (!text_eq(v, other, 1))
 				return 0;
 			continue;
 		}
@@ -213,14 +261,35 @@ static int params_agree(struct dlg_str a, struct dlg_str b)
 	return 1;
 }
 
+static int has_header(struct dlg_str headers, struct dlg_str wanted)
+{
+	while (headers.s) {
+		if (text_eq(split(headers, '&', &headers), wanted, 1))
+			return 1;
+	}
+	return 0;
+}
+
+/* Is every header of `a` one of `b`, in whatever order? */
+static int headers_agree(struct dlg_str a, struct dlg_str b)
+{
+	while (a.s) {
+		if (!has_header(b, split(a, '&', &a)))
+			return 0;
+	}
+	return 1;
+}
+
 int dlg_route_uri_eq(struct dlg_str a, struct dlg_str b)
 {
 	struct uri x, y;
 
+	if (dlg_str_eq(a, b)) /* even with a parameter twice, which agrees with nothing */
+		return 1;
 	if (uri_split(a, &x) < 0 || uri_split(b, &y) < 0)
 		return dlg_str_eq(a, b);
-	return dlg_str_eq_nocase(x.scheme, y.scheme) && dlg_str_eq(x.user, y.user) &&
+	return dlg_str_eq_nocase(x.scheme, y.scheme) && text_eq(x.user, y.user, 0) &&
 	       dlg_str_eq_nocase(x.host, y.host) && dlg_str_eq(x.port, y.port) &&
-	       dlg_str_eq_nocase(x.headers, y.headers) && params_agree(x.params, y.params) &&
-	       params_agree(y.params, x.params);
+	       params_agree(x.params, y.params) && params_agree(y.params, x.params) &&
+	       headers_agree(x.headers, y.headers) && headers_agree(y.headers, x.headers);
 }

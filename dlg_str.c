@@ -51,8 +51,12 @@ static int buf_reserve(struct dlg_buf *b, size_t more)
 
 	if (b->failed)
 		return -1;
-	if (b->len + more < b->cap)
+	if (more < b->cap - b->len)
 		return 0;
+	if (more >= SIZE_MAX / 2 - b->len) {
+		b->failed = 1;
+		return -1;
+	}
 	while (cap <= b->len + more)
 		cap *= 2;
 	s = realloc(b->s, cap);
