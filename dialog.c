@@ -118,7 +118,7 @@ static int check_number(size_t i)
 	if (n >= number_checks[i].min && n <= number_checks[i].max &&
 	    (!number_checks[i].ok || number_checks[i].ok(n)))
 		return 0;
-	host_log(HOST_ERROR, "dialog: parameter %s: bad value %d: allowed is %s", number_checks[i].name, n,
+	host_log(HOST_ERROR, "parameter %s: bad value %d: allowed is %s", number_checks[i].name, n,
 		 number_checks[i].allowed);
 	return -1;
 }
@@ -139,7 +139,7 @@ static int check_text(size_t i)
 {
 	if (text_checks[i].ok(*text_checks[i].text))
 		return 0;
-	host_log(HOST_ERROR, "dialog: parameter %s: bad value \"%s\": allowed is %s", text_checks[i].name,
+	host_log(HOST_ERROR, "parameter %s: bad value \"%s\": allowed is %s", text_checks[i].name,
 		 printable(*text_checks[i].text), text_checks[i].allowed);
 	return -1;
 }
@@ -163,7 +163,7 @@ int dialog_init(void)
 		return -1;
 	if (dlg_mem_init() < 0 || dlg_state_init() < 0 || dlg_timer_init() < 0 || dlg_cb_init() < 0 ||
 	    dlg_hash_init((uint32_t)dialog_conf.hash_size) < 0) {
-		host_log(HOST_ERROR, "dialog: not enough shared memory to start (hash_size %d)",
+		host_log(HOST_ERROR, "not enough shared memory to start (hash_size %d)",
 			 dialog_conf.hash_size);
 		return -1;
 	}
@@ -188,7 +188,7 @@ static struct dlg_cell *current(struct host_msg *msg, const char *function)
 	struct dlg_cell *dlg = dlg_handlers_current(msg, NULL);
 
 	if (!dlg)
-		HOST_LOG(HOST_DEBUG, "dialog: %s: the message belongs to no dialog", function);
+		HOST_LOG(HOST_DEBUG, "%s: the message belongs to no dialog", function);
 	return dlg;
 }
 
@@ -218,7 +218,7 @@ static uint32_t flag_bit(const struct dialog_arg *arg, const char *function)
 {
 	if (arg->number >= 0 && arg->number <= 31)
 		return (uint32_t)1 << arg->number;
-	HOST_LOG(HOST_WARNING, "dialog: %s: flag index %lld is not in 0..31", function,
+	HOST_LOG(HOST_WARNING, "%s: flag index %lld is not in 0..31", function,
 		 (long long)arg->number);
 	return 0;
 }
@@ -356,7 +356,7 @@ int dialog_set_DLG_flags(struct host_msg *msg, struct dlg_str key, const struct 
 	if (!dlg)
 		return -1;
 	if (in->kind == DIALOG_TEXT) {
-		HOST_LOG(HOST_WARNING, "dialog: $DLG_flags takes an integer");
+		HOST_LOG(HOST_WARNING, "$DLG_flags takes an integer");
 		return -1;
 	}
 	dlg_vals_set_flags(dlg, in->kind == DIALOG_INT ? (uint32_t)in->number : 0, UINT32_MAX);

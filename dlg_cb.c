@@ -269,7 +269,8 @@ int dlg_cb_bind(struct dlg_api *api, unsigned version, size_t size)
 		.mi_add = api_mi_add,
 	};
 
-	if (!api || version != DLG_API_VERSION || size != sizeof(ours))
+	/* no list yet: the other module was loaded before ours */
+	if (!global || !api || version != DLG_API_VERSION || size != sizeof(ours))
 		return -1;
 	*api = ours;
 	return 0;

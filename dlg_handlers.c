@@ -101,7 +101,7 @@ static int custom_timeout(struct host_msg *msg, uint32_t *seconds)
 	if (!msg || !dialog_conf.timeout_var || host_var_get(msg, dialog_conf.timeout_var, &text) < 0)
 		return 0;
 	if (dlg_str_to_u64(dlg_str_trim(text), INT32_MAX, &n) < 0 || !n) {
-		HOST_LOG(HOST_WARNING, "dialog: timeout_avp holds \"%.*s\", not a number of seconds: ignored",
+		HOST_LOG(HOST_WARNING, "timeout_avp holds \"%.*s\", not a number of seconds: ignored",
 			 DLG_STR_ARG(text));
 		return 0;
 	}
@@ -128,8 +128,11 @@ static struct dlg_tx *tx_new(struct host_msg *msg, const struct dlg_ctx *ctx)
 		return NULL;
 	*tx = (struct dlg_tx){
 		.dlg = ctx->dlg, .leg = ctx->leg, .dir = ctx->dir, .method = ctx->method,
-		.initial = ctx->created, .cseq = ctx->cseq, .contact_len = contact.len,
+		.initial = ctx->created, .cseq = ctx->cseq,
+		.contact_len = (uint32_t)contact.len,
 	};
+	if (!ctx->created)
+		custom_timeout(msg, &tx->lifetime);
 	if (contact.len)
 		memcpy(tx->contact, contact.s, contact.len);
 	return tx;
@@ -228,7 +231,7 @@ static int create(struct host_msg *msg, struct dlg_ctx *ctx, const struct host_i
 
 	if (insert(msg, info, &dlg) < 0) {
 		count(&dlg_state_counters()->refused);
-		HOST_LOG(HOST_ERROR, "dialog: no memory: the call %.*s is not tracked",
+		HOST_LOG(HOST_ERROR, "no memory: the call %.*s is not tracked",
 			 DLG_STR_ARG(info->call_id));
 		return -1;
 	}
@@ -250,7 +253,7 @@ int dlg_handlers_create(struct host_msg *msg)
 		return 1;
 	if (host_msg_info(msg, &info) < 0 || !dlg_match_is_initial(&info) || !info.from_tag.len ||
 	    !info.call_id.len) {
-		HOST_LOG(HOST_DEBUG, "dialog: not an initial INVITE with Call-ID, CSeq and From tag: no dialog");
+		HOST_LOG(HOST_DEBUG, "not an initial INVITE with Call-ID, CSeq and From tag: no dialog");
 		return -1;
 	}
 	if (host_tx_is_retransmission(msg))
@@ -334,15 +337,15 @@ static uint32_t pass_locked(struct dlg_cell *dlg, struct dlg_leg *leg, enum dlg_
 	return apply_locked(dlg, event, by, 0);
 }
 
-/* A matched request was let pass by the script and has left the proxy. */
+/* A matched request was let pass by the script and has left the proxy. `lifetime`: of the timeout AVP, 0 none. */
 static void pass(struct dlg_cell *dlg, struct dlg_leg *leg, enum dlg_dir dir, enum host_method method,
-		 uint32_t cseq, struct host_msg *req)
+		 uint32_t cseq, struct host_msg *req, uint32_t lifetime)
 {
 	struct dlg_cb_params p = { .req = (struct sip_msg *)req, .direction = (int)dir };
-	uint32_t lifetime = 0, actions;
+	uint32_t actions;
 
-	if (method != HOST_ACK)
-		custom_timeout(req, &lifetime);
+	if (method == HOST_ACK) /* manual 1.2 */
+		lifetime = 0;
 	dlg_hash_lock(dlg);
 	actions = pass_locked(dlg, leg, dir, method, cseq, lifetime);
 	dlg_hash_unlock(dlg);
@@ -534,11 +537,14 @@ static void on_sequential_event(struct dlg_tx *tx, enum dlg_tx_event event, stru
 	struct dlg_cb_params p = { .req = (struct sip_msg *)req, .rpl = (struct sip_msg *)rpl,
 				   .code = code, .direction = tx->dir };
 
-	/* a 2xx proves that the request went out, whoever reports first */
+	/* a 2xx proves that the request went out, whoever reports first; script variables are those of the request only
+	 * in the process that forwards it */
+	if (event == DLG_TX_FORWARDED)
+		custom_timeout(req, &tx->lifetime);
 	if ((event == DLG_TX_FORWARDED || event == DLG_TX_SUCCESS) &&
 	    !__atomic_exchange_n(&tx->committed, 1, __ATOMIC_ACQ_REL))
-		pass(tx->dlg, tx->leg, (enum dlg_dir)tx->dir, (enum host_method)tx->method, tx->cseq,
-		     event == DLG_TX_FORWARDED ? req : NULL);
+		pass(tx->dlg, tx->leg, (enum dlg_dir)tx->dir, (enum host_method)tx->method, tx->cseq, req,
+		     tx->lifetime);
 	if (code)
 		dlg_cb_run(tx->dlg, DLGCB_RESPONSE_WITHIN, &p);
 	if (event == DLG_TX_SUCCESS && refreshes_target((enum host_method)tx->method))
@@ -576,16 +582,20 @@ static uint32_t abandon(struct dlg_cell *dlg)
 void dlg_handlers_msg_end(struct host_msg *msg, struct dlg_ctx *ctx, int forwarded)
 {
 	struct dlg_cell *dlg;
+	uint32_t lifetime = 0;
 
 	if (forwarded && !ctx->dlg)
 		dlg_match_without_route(msg, ctx, 1);
 	dlg = ctx->dlg;
-	if (dlg && ctx->created && ctx->attached)
+	if (dlg && ctx->created && ctx->attached) {
 		announce(dlg, msg);
-	else if (dlg && ctx->created)
+	} else if (dlg && ctx->created) {
 		follow_up(dlg, abandon(dlg), NULL);
-	else if (dlg && forwarded && !ctx->attached)
-		pass(dlg, ctx->leg, (enum dlg_dir)ctx->dir, (enum host_method)ctx->method, ctx->cseq, msg);
+	} else if (dlg && forwarded && !ctx->attached) {
+		custom_timeout(msg, &lifetime);
+		pass(dlg, ctx->leg, (enum dlg_dir)ctx->dir, (enum host_method)ctx->method, ctx->cseq, msg,
+		     lifetime);
+	}
 	*ctx = (struct dlg_ctx){ 0 };
 	dlg_hash_put(dlg, DLG_BY_MESSAGE);
 }
@@ -603,9 +613,14 @@ struct current {
 
 static struct current current(struct host_msg *msg)
 {
-	struct dlg_ctx *ctx = host_ctx(msg);
+	struct current own = { .method = HOST_OTHER };
+	struct dlg_ctx *ctx;
 	struct dlg_tx *tx;
 
+	own.dlg = dlg_req_within_sending(&own.leg, &own.dir);
+	if (own.dlg)
+		return own;
+	ctx = host_ctx(msg);
 	if (ctx)
 		dlg_match_without_route(msg, ctx, 0);
 	if (ctx && ctx->dlg)

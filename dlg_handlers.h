@@ -32,7 +32,8 @@ struct dlg_tx {
 	struct dlg_leg *leg;
 	uint8_t dir, method, initial, committed;
 	uint32_t cseq;
-	size_t contact_len;
+	uint32_t lifetime;     /* of the timeout AVP when the transaction was made; 0 none */
+	uint32_t contact_len;
 	char contact[];        /* target refresh requests: the sender's new contact */
 };
 

@@ -9,7 +9,7 @@
 #endif
 
 static _Thread_local int held;      /* or-ed enum dlg_lock_kind, of this thread */
-static unsigned takeovers;
+static uint32_t own_takeovers, *takeovers = &own_takeovers;
 
 int dlg_lock_init(struct dlg_lock *lock)
 {
@@ -29,7 +29,7 @@ int dlg_lock_init(struct dlg_lock *lock)
 static void check_order(enum dlg_lock_kind kind)
 {
 	if (held >= (int)kind) {
-		fprintf(stderr, "dialog: lock order broken: held %d, wants %d\n", held, (int)kind);
+		fprintf(stderr, "lock order broken: held %d, wants %d\n", held, (int)kind);
 		abort();
 	}
 }
@@ -42,7 +42,7 @@ void dlg_lock_get(struct dlg_lock *lock, enum dlg_lock_kind kind)
 	check_order(kind);
 	if (pthread_mutex_lock(&lock->mutex) == EOWNERDEAD) {
 		pthread_mutex_consistent(&lock->mutex);
-		__atomic_fetch_add(&takeovers, 1, __ATOMIC_RELAXED);
+		__atomic_fetch_add(takeovers, 1, __ATOMIC_RELAXED);
 	}
 	held |= (int)kind;
 }
@@ -53,9 +53,14 @@ void dlg_lock_put(struct dlg_lock *lock, enum dlg_lock_kind kind)
 	pthread_mutex_unlock(&lock->mutex);
 }
 
-unsigned dlg_lock_takeovers(void)
+void dlg_lock_count_takeovers(uint32_t *counter)
 {
-	return __atomic_load_n(&takeovers, __ATOMIC_RELAXED);
+	takeovers = counter;
+}
+
+uint32_t dlg_lock_takeovers(void)
+{
+	return __atomic_load_n(takeovers, __ATOMIC_RELAXED);
 }
 
 int dlg_lock_held(void)

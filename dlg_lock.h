@@ -16,6 +16,7 @@
  * are) does not block the others: the next owner takes over and the event is counted. */
 
 #include <pthread.h>
+#include <stdint.h>
 
 enum dlg_lock_kind { DLG_LOCK_ENTRY = 1, DLG_LOCK_LEAF = 2 };
 
@@ -32,8 +33,11 @@ void dlg_lock_get(struct dlg_lock *lock, enum dlg_lock_kind kind);
 /* Give the lock back. */
 void dlg_lock_put(struct dlg_lock *lock, enum dlg_lock_kind kind);
 
-/* How many locks this process took over from dead owners so far. */
-unsigned dlg_lock_takeovers(void);
+/* Count takeovers there (shared memory) from now on; before, each process counts for itself. */
+void dlg_lock_count_takeovers(uint32_t *counter);
+
+/* How many locks were taken over from dead owners so far. */
+uint32_t dlg_lock_takeovers(void);
 
 /* Nonzero while this process owns a lock of the engine. Used where foreign code is called: rule 1
  * of the design, "no foreign code under a lock", is asserted there in debug builds. */

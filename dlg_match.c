@@ -92,7 +92,7 @@ static struct dlg_cell *find_by_cookie(struct search *s, struct dlg_str cookie)
 	s->by_id = 0;
 	if (!dlg) {
 		__atomic_fetch_add(&dlg_state_counters()->forged, 1, __ATOMIC_RELAXED);
-		HOST_LOG(HOST_INFO, "dialog: cookie \"%.*s\" is not one of the call %.*s, tags %.*s and %.*s",
+		HOST_LOG(HOST_INFO, "cookie \"%.*s\" is not one of the call %.*s, tags %.*s and %.*s",
 			 DLG_STR_ARG(cookie), DLG_STR_ARG(s->info->call_id),
 			 DLG_STR_ARG(s->info->from_tag), DLG_STR_ARG(s->info->to_tag));
 	}

@@ -21,14 +21,15 @@ struct chunk {
 	uint32_t used;              /* pieces handed out */
 	uint32_t carved;            /* pieces ever cut from it */
 	uint32_t class;             /* CLASSES: one big piece, `size` bytes */
-	uint32_t unused;
+	uint32_t home;              /* the class's first one, which stays for ever */
 	size_t size;
 	/* pieces follow */
 };
 
 struct class {
 	struct dlg_lock lock;
-	struct chunk *room; /* chunks with a piece to give; never empty while idle */
+	struct chunk *room;  /* chunks with a piece to give; never empty while idle */
+	struct chunk *spare; /* all its pieces are back, but it was the only one with room */
 	size_t chunks, pieces;
 };
 
@@ -98,9 +99,10 @@ static int class_init(uint32_t class)
 	struct class *cl = &pool->class[class];
 
 	memset(cl, 0, sizeof(*cl));
-	if (dlg_lock_init(&cl->lock) < 0)
+	if (dlg_lock_init(&cl->lock) < 0 || !chunk_new_locked(class))
 		return -1;
-	return chunk_new_locked(class) ? 0 : -1;
+	cl->room->home = 1;
+	return 0;
 }
 
 int dlg_mem_init(void)
@@ -131,6 +133,8 @@ static void *cut_locked(struct class *cl, struct chunk *ch)
 	head->chunk = ch;
 	if (++ch->used == chunk_capacity(ch->class))
 		room_unlink(ch);
+	if (cl->spare == ch)
+		cl->spare = NULL;
 	cl->pieces++;
 	return head + 1;
 }
@@ -179,7 +183,27 @@ void *dlg_mem_alloc(size_t size)
 	return class < CLASSES ? class_alloc(class) : big_alloc(size);
 }
 
-/* Put a piece back. Returns the chunk when it is to be given to the host. Class lock held. */
+/* A piece came back to `ch`. Returns the chunk that is not needed any more, or NULL. An idle class keeps exactly its
+ * home: hosts round the size of a block up to what they find, so another one might not be as large. The spare
+ * goes when home is half empty, not at once: a load that swings around a full home costs nothing. Class lock held. */
+static struct chunk *surplus_locked(struct class *cl, struct chunk *ch)
+{
+	if (ch->home) {
+		if (ch->used > chunk_capacity(ch->class) / 2)
+			return NULL;
+		ch = cl->spare;
+		cl->spare = NULL;
+		return ch;
+	}
+	if (ch->used)
+		return NULL;
+	if (cl->room != ch || ch->next)
+		return ch;
+	cl->spare = ch;
+	return NULL;
+}
+
+/* Put a piece back. Returns the chunk when one is to be given to the host. Class lock held. */
 static struct chunk *give_back_locked(struct class *cl, struct chunk *ch, void *piece)
 {
 	struct free_piece *f = piece;
@@ -189,7 +213,8 @@ static struct chunk *give_back_locked(struct class *cl, struct chunk *ch, void *
 	cl->pieces--;
 	if (ch->used-- == chunk_capacity(ch->class))
 		room_link(cl, ch);
-	if (ch->used || (cl->room == ch && !ch->next)) /* the last one with room stays */
+	ch = surplus_locked(cl, ch);
+	if (!ch)
 		return NULL;
 	room_unlink(ch);
 	cl->chunks--;

@@ -154,6 +154,19 @@ static struct host_request make_bye(const struct dlg_cell *dlg, const struct pla
 	return r;
 }
 
+static _Thread_local struct {
+	struct dlg_cell *dlg;
+	struct dlg_leg *leg;
+	enum dlg_dir dir;
+} sending;
+
+struct dlg_cell *dlg_req_within_sending(struct dlg_leg **leg, enum dlg_dir *dir)
+{
+	*leg = sending.leg;
+	*dir = sending.dir;
+	return sending.dlg;
+}
+
 static const char *party(enum dlg_dir dir)
 {
 	return dir == DLG_DIR_UPSTREAM ? "caller" : "callee";
@@ -177,13 +190,19 @@ static int hand_over(struct dlg_cell *dlg, const struct host_request *r, enum dl
 static int send_bye(struct dlg_cell *dlg, const struct plan *plan, enum dlg_dir dir, struct dlg_str headers)
 {
 	struct host_request r = make_bye(dlg, plan, dir, headers);
+	int err;
 
 	if (!r.remote_target.len) {
 		HOST_LOG(HOST_WARNING, "dialog %s: no BYE to the %s: contact unknown", dlg_hash_name(dlg),
 			 party(dir));
 		return -1;
 	}
-	if (hand_over(dlg, &r, dir) < 0) {
+	sending.dlg = dlg;
+	sending.leg = plan->leg;
+	sending.dir = dir;
+	err = hand_over(dlg, &r, dir);
+	sending.dlg = NULL;
+	if (err < 0) {
 		HOST_LOG(HOST_WARNING, "dialog %s: the BYE to the %s could not be sent", dlg_hash_name(dlg),
 			 party(dir));
 		return -1;

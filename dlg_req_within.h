@@ -8,9 +8,8 @@
  * Each outcome is its own: 481 and 408 mean that the party is gone already (RFC 3261 15.1.2), any other
  * failure is logged. Every pending BYE holds the dialog as DLG_BY_SENDER. */
 
-#include "dlg_str.h"
+#include "dlg_hash.h"
 
-struct dlg_cell;
 
 /* Send BYEs to both sides of every live leg. `headers` is empty or header lines, which are completed with CRLF; they
  * follow those of dlg_extra_hdrs. The caller holds a reference and no lock. Returns how many were handed to the host;
@@ -19,6 +18,10 @@ unsigned dlg_req_within_byes(struct dlg_cell *dlg, struct dlg_str headers, unsig
 
 /* The host's answer to host_send_within(): final status of one BYE. Gives the sender's reference back. */
 void dlg_req_within_done(void *token, int code);
+
+/* The dialog whose BYE this process is handing to the host right now, with its leg and direction, or NULL:
+ * scripts see it in the route of local requests. Borrowed. No lock needed. */
+struct dlg_cell *dlg_req_within_sending(struct dlg_leg **leg, enum dlg_dir *dir);
 
 /* Nonzero when `text` is made of complete header lines: a token, a colon, printable bytes or tabs, folded lines
  * allowed. Each but the last must end with CRLF; no empty line. Pure. */

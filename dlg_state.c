@@ -61,6 +61,7 @@ int dlg_state_init(void)
 	if (!counters)
 		return -1;
 	memset(counters, 0, sizeof(*counters));
+	dlg_lock_count_takeovers(&counters->takeovers);
 	return 0;
 }
 

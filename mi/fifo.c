@@ -38,9 +38,9 @@ static struct {
 } server = { .fd = -1, .reader_ms = READER_MS };
 
 /* Clients' mistakes, of which there may be many in a second. */
-#define COMPLAIN(...)                                                    \
-	do {                                                             \
-		if (server.logs++ < LOGS_PER_TICK)                       \
+#define COMPLAIN(...)                                                            \
+	do {                                                                     \
+		if (server.logs++ < LOGS_PER_TICK)                               \
 			HOST_LOG(HOST_WARNING, "MI FIFO: " __VA_ARGS__); \
 	} while (0)
 
@@ -126,8 +126,8 @@ static void open_own(const char *path)
 	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISFIFO(st.st_mode)) {
 		if (!server.refused)
 			HOST_LOG(HOST_ERROR,
-				 "MI FIFO: cannot open %s: %s; trying again every second", path,
-				 fd < 0 ? strerror(errno) : "this is no FIFO");
+				 "MI FIFO: cannot open %s: %s; trying again every second",
+				 path, fd < 0 ? strerror(errno) : "this is no FIFO");
 		server.refused = 1;
 		if (fd >= 0)
 			close(fd);
@@ -153,8 +153,9 @@ static void recreate(const char *path)
 
 	if (wrong) {
 		if (!server.refused)
-			HOST_LOG(HOST_ERROR, "MI FIFO: %s is gone and cannot be made again: %s",
-				 path, wrong);
+			HOST_LOG(HOST_ERROR,
+				 "MI FIFO: %s is gone and cannot be made again: %s", path,
+				 wrong);
 		server.refused = 1;
 		return;
 	}

@@ -72,8 +72,8 @@ static void complain(struct mi_fifo_parser *p, const char *why, struct dlg_str t
 	for (size_t i = 0; i < n; i++)
 		shown[i] = isprint((unsigned char)text.s[i]) ? text.s[i] : '?';
 	shown[n] = '\0';
-	HOST_LOG(HOST_WARNING, "MI FIFO: %s: '%s%s'; skipped up to the next command", why, shown,
-		 n < text.len ? "..." : "");
+	HOST_LOG(HOST_WARNING, "MI FIFO: %s: '%s%s'; skipped up to the next command", why,
+		 shown, n < text.len ? "..." : "");
 }
 
 static void forget_request(struct mi_fifo_parser *p)

@@ -62,7 +62,7 @@ void host_log(enum host_level level, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(line, sizeof(line), fmt, ap);
 	va_end(ap);
-	LOG_FN(DEFAULT_FACILITY, levels[level], "", "%s\n", line);
+	LOG_FN(DEFAULT_FACILITY, levels[level], "dialog: ", "%s\n", line);
 }
 
 /* ---- statistics ---- */
@@ -139,7 +139,7 @@ static int fork_all(void)
 {
 	if (fork_one(PROC_TIMER, "dialog timer", run_timer) < 0 ||
 	    (fifo_wanted() && fork_one(PROC_RPC, "dialog FIFO", run_fifo) < 0)) {
-		HOST_LOG(HOST_ERROR, "dialog: cannot fork");
+		HOST_LOG(HOST_ERROR, "cannot fork");
 		return -1;
 	}
 	return 0;
@@ -168,7 +168,7 @@ static int init(void)
 	    dialog_init() < 0)
 		return -1;
 	if (dialog_conf.enable_stats && register_module_stats("dialog", statistics) < 0) {
-		HOST_LOG(HOST_ERROR, "dialog: cannot register statistics");
+		HOST_LOG(HOST_ERROR, "cannot register statistics");
 		return -1;
 	}
 	register_procs(processes);

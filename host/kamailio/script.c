@@ -31,7 +31,7 @@ static int compile_text(struct arg *a, const char *function)
 	}
 	if (adapter_text_init(&a->text, a->written) == 0)
 		return 0;
-	HOST_LOG(HOST_ERROR, "dialog: %s(): unknown variable in \"%s\"", function, a->written);
+	HOST_LOG(HOST_ERROR, "%s(): unknown variable in \"%s\"", function, a->written);
 	return -1;
 }
 
@@ -44,7 +44,7 @@ static int compile_flag(struct arg *a, const char *function)
 	a->number = dialog_flag_index(dlg_str_of(a->written));
 	if (a->number >= 0 || adapter_started) /* refused when the function is called */
 		return 0;
-	HOST_LOG(HOST_ERROR, "dialog: %s(): \"%s\" is not a flag between 0 and 31", function,
+	HOST_LOG(HOST_ERROR, "%s(): \"%s\" is not a flag between 0 and 31", function,
 		 a->written);
 	return -1;
 }
@@ -54,7 +54,7 @@ static int compile_var(struct arg *a, const char *function)
 	a->var = adapter_started ? NULL : host_var_compile(a->written);
 	if (a->var)
 		return 0;
-	HOST_LOG(HOST_ERROR, "dialog: %s(): \"%s\" is not the name of an AVP or script variable",
+	HOST_LOG(HOST_ERROR, "%s(): \"%s\" is not the name of an AVP or script variable",
 		 function, a->written);
 	return -1;
 }
@@ -113,7 +113,7 @@ static int read_flag(struct sip_msg *msg, struct arg *a, struct dialog_arg *out)
 	}
 	if (out->number >= 0)
 		return 0;
-	HOST_LOG(HOST_ERROR, "dialog: \"%.*s\" is not a flag between 0 and 31",
+	HOST_LOG(HOST_ERROR, "\"%.*s\" is not a flag between 0 and 31",
 		 DLG_STR_ARG(a->text.model ? out->text : dlg_str_of(a->written)));
 	return -1;
 }
@@ -209,7 +209,7 @@ static int parse_name(pv_spec_t *spec, str *in)
 	memcpy(name->written, bare.s, bare.len);
 	name->written[bare.len] = '\0';
 	if (!bare.len || adapter_text_init(&name->text, name->written) < 0) {
-		HOST_LOG(HOST_ERROR, "dialog: bad name of a dialog value: \"%.*s\"", in->len,
+		HOST_LOG(HOST_ERROR, "bad name of a dialog value: \"%.*s\"", in->len,
 			 in->s);
 		pkg_free(name);
 		return -1;

@@ -26,11 +26,11 @@ static void on_route(struct sip_msg *msg, str *params, void *arg)
 int adapter_rr_init(void)
 {
 	if (load_rr_api(&adapter_rr) < 0) {
-		HOST_LOG(HOST_ERROR, "dialog: module rr is needed: load it before dialog");
+		HOST_LOG(HOST_ERROR, "module rr is needed: load it before dialog");
 		return -1;
 	}
 	if (adapter_rr.register_rrcb(on_route, NULL) < 0) {
-		HOST_LOG(HOST_ERROR, "dialog: cannot register for requests with a Route of ours");
+		HOST_LOG(HOST_ERROR, "cannot register for requests with a Route of ours");
 		return -1;
 	}
 	return 0;

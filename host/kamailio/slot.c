@@ -127,7 +127,7 @@ int adapter_slot_init(void)
 	if (register_script_cb(before_script, PRE_SCRIPT_CB | REQUEST_CB, NULL) < 0 ||
 	    register_script_cb(before_failure_route, PRE_SCRIPT_CB | FAILURE_CB, NULL) < 0 ||
 	    register_script_cb(after_script, POST_SCRIPT_CB | REQUEST_CB | FAILURE_CB, NULL) < 0) {
-		HOST_LOG(HOST_ERROR, "dialog: cannot register script callbacks");
+		HOST_LOG(HOST_ERROR, "cannot register script callbacks");
 		return -1;
 	}
 	return 0;
@@ -153,7 +153,7 @@ void adapter_slot_watch(void)
 	/* There is one place for such a watcher; modules that need it for themselves come first. */
 	watching = sr_event_register_cb(SREV_NET_DATA_SENT, on_sent) == 0;
 	if (!watching)
-		HOST_LOG(HOST_NOTICE, "dialog: another module watches what is sent: every ACK whose"
+		HOST_LOG(HOST_NOTICE, "another module watches what is sent: every ACK whose"
 				      " script has ended counts as forwarded");
 }
 

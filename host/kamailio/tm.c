@@ -99,11 +99,11 @@ static void on_new_cell(struct cell *t, int type, struct tmcb_params *p)
 int adapter_tm_init(void)
 {
 	if (load_tm_api(&adapter_tm) < 0 || tm_load_xapi(&adapter_tmx) < 0) {
-		HOST_LOG(HOST_ERROR, "dialog: module tm is needed: load it before dialog");
+		HOST_LOG(HOST_ERROR, "module tm is needed: load it before dialog");
 		return -1;
 	}
 	if (adapter_tm.register_tmcb(NULL, NULL, TMCB_REQUEST_IN, on_new_cell, NULL, NULL) <= 0) {
-		HOST_LOG(HOST_ERROR, "dialog: cannot register for new transactions");
+		HOST_LOG(HOST_ERROR, "cannot register for new transactions");
 		return -1;
 	}
 	return 0;

@@ -43,12 +43,14 @@ static int parse_whole(char *text, pv_spec_t *spec)
 
 struct host_var *host_var_compile(const char *text)
 {
-	struct host_var *var = pkg_malloc(sizeof(*var) + strlen(text) + 1);
-	char *copy = (char *)(var + 1); /* what was parsed points into it */
+	size_t size = strlen(text) + 1;
+	struct host_var *var = pkg_malloc(sizeof(*var) + size);
+	char *copy;
 
 	if (!var)
 		return NULL;
-	strcpy(copy, text);
+	copy = (char *)(var + 1); /* what was parsed points into it */
+	memcpy(copy, text, size);
 	if (parse_whole(copy, &var->spec) == 0 &&
 	    (var->spec.type == PVT_AVP || var->spec.type == PVT_SCRIPTVAR) && pv_is_w(&var->spec))
 		return var;
