@@ -260,7 +260,7 @@ int dialog_fn_store_dlg_value(struct host_msg *msg, const struct dialog_arg *arg
 	if (!dlg || args[0].is_null || args[1].is_null)
 		return -1;
 	if (dlg_vals_set(dlg, args[0].text, args[1].text) < 0) {
-		HOST_LOG(HOST_WARNING, "dialog %s: value \"%.*s\" not stored: bad name, too long, or no memory",
+		HOST_LOG(HOST_WARNING, "%s: value \"%.*s\" not stored: bad name, too long, or no memory",
 			 dlg_hash_name(dlg), DLG_STR_ARG(args[0].text));
 		return -1;
 	}

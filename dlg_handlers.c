@@ -26,20 +26,39 @@ static const struct {
 	{ DLG_DO_CB_EXPIRED, DLGCB_EXPIRED },
 };
 
+static uint16_t flags_of(struct dlg_cell *dlg)
+{
+	uint16_t flags;
+
+	dlg_hash_lock(dlg);
+	flags = dlg->flags;
+	dlg_hash_unlock(dlg);
+	return flags;
+}
+
+static struct host_tx_id tx_of(struct dlg_cell *dlg)
+{
+	struct host_tx_id id;
+
+	dlg_hash_lock(dlg);
+	id = (struct host_tx_id){ dlg->tx_id[0], dlg->tx_id[1] };
+	dlg_hash_unlock(dlg);
+	return id;
+}
+
 static void end_setup(struct dlg_cell *dlg)
 {
-	struct host_tx_id id = { dlg->tx_id[0], dlg->tx_id[1] };
 
-	HOST_LOG(HOST_NOTICE, "dialog %s: no final answer within setup_timeout: the call is ended",
+	HOST_LOG(HOST_NOTICE, "%s: no final answer within setup_timeout: the call is ended",
 		 dlg_hash_name(dlg));
-	host_tx_refuse(id, 408, "Request Timeout");
+	host_tx_refuse(tx_of(dlg), 408, "Request Timeout");
 }
 
 static void follow_up(struct dlg_cell *dlg, uint32_t actions, const struct dlg_cb_params *params)
 {
 	if (actions & DLG_DO_END_SETUP)
 		end_setup(dlg);
-	if (actions & DLG_DO_SEND_BYES && dlg->flags & DLG_F_BYE_ON_TIMEOUT)
+	if (actions & DLG_DO_SEND_BYES && flags_of(dlg) & DLG_F_BYE_ON_TIMEOUT)
 		dlg_req_within_byes(dlg, DLG_STR_NONE, NULL);
 	for (size_t i = 0; i < sizeof(action_callbacks) / sizeof(action_callbacks[0]); i++) {
 		if (actions & action_callbacks[i].action)
@@ -67,6 +86,19 @@ static uint32_t apply(struct dlg_cell *dlg, enum dlg_event event, enum dlg_end b
 	actions = apply_locked(dlg, event, by, code);
 	dlg_hash_unlock(dlg);
 	return actions;
+}
+
+/* ---- ending calls later ---- */
+
+/* Events of transactions that this process is delivering right now: the message they are about has not been sent yet, and ours
+ * must not overtake it. */
+static _Thread_local int delivering;
+
+/* Let the timer process end the call at its next tick. */
+static void want_end_locked(struct dlg_cell *dlg)
+{
+	dlg->flags |= DLG_F_END_WANTED;
+	dlg_state_hurry_locked(dlg);
 }
 
 static int announce_once(struct dlg_cell *dlg)
@@ -111,6 +143,12 @@ static int custom_timeout(struct host_msg *msg, uint32_t *seconds)
 
 /* ---- attaching to transactions ---- */
 
+/* The only Contact, if it is fit to become the Request-URI of a request of ours. */
+static struct dlg_str contact_of(struct host_msg *msg)
+{
+	return dlg_route_clean(host_msg_contact(msg));
+}
+
 static int refreshes_target(enum host_method method)
 {
 	return method == HOST_INVITE || method == HOST_UPDATE; /* RFC 3261 12.2, RFC 3311 5.1 */
@@ -122,7 +160,7 @@ static struct dlg_tx *tx_new(struct host_msg *msg, const struct dlg_ctx *ctx)
 	struct dlg_tx *tx;
 
 	if (!ctx->created && refreshes_target((enum host_method)ctx->method))
-		contact = host_msg_contact(msg);
+		contact = contact_of(msg);
 	tx = dlg_mem_alloc(sizeof(*tx) + contact.len);
 	if (!tx)
 		return NULL;
@@ -177,7 +215,7 @@ static int attach_tx(struct host_msg *msg, struct dlg_ctx *ctx, struct host_tx *
 static void attach(struct host_msg *msg, struct dlg_ctx *ctx, struct host_tx *t)
 {
 	if (attach_tx(msg, ctx, t) < 0) {
-		HOST_LOG(HOST_ERROR, "dialog %s: no shared memory to follow its transaction",
+		HOST_LOG(HOST_ERROR, "%s: no shared memory to follow its transaction",
 			 dlg_hash_name(ctx->dlg));
 		if (ctx->created)
 			count(&dlg_state_counters()->refused);
@@ -200,7 +238,7 @@ static void add_cookie(struct host_msg *msg, const struct dlg_cell *dlg)
 	dlg_cookie_print(cookie, dlg->h_entry, dlg->h_id);
 	dlg_buf_printf(&param, ";%s=%s", dialog_conf.rr_param, cookie);
 	if (param.failed || host_rr_add(msg, dlg_buf_view(&param)) < 0)
-		HOST_LOG(HOST_ERROR, "dialog %s: the cookie could not be added to Record-Route",
+		HOST_LOG(HOST_ERROR, "%s: the cookie could not be added to Record-Route",
 			 dlg_hash_name(dlg));
 	dlg_buf_free(&param);
 }
@@ -210,7 +248,7 @@ static int insert(struct host_msg *msg, const struct host_info *info, struct dlg
 	struct dlg_buf routes = { 0 };
 	struct dlg_hash_new in = {
 		.call_id = info->call_id, .from_uri = info->from_uri, .from_tag = info->from_tag,
-		.to_uri = info->to_uri, .caller_contact = host_msg_contact(msg),
+		.to_uri = info->to_uri, .caller_contact = contact_of(msg),
 		.caller_sock = host_msg_sock(msg), .invite_cseq = info->cseq,
 		.via_hash = dlg_hash_wide(info->via_branch),
 		.lifetime = (uint32_t)dialog_conf.default_timeout,
@@ -241,6 +279,13 @@ static int create(struct host_msg *msg, struct dlg_ctx *ctx, const struct host_i
 	return 1;
 }
 
+/* An INVITE that can start a dialog (RFC 3261 12.1, 8.1.1.5). */
+static int is_usable_invite(const struct host_info *info)
+{
+	return dlg_match_is_initial(info) && info->from_tag.len && info->call_id.len &&
+	       info->cseq <= INT32_MAX;
+}
+
 int dlg_handlers_create(struct host_msg *msg)
 {
 	struct dlg_ctx *ctx = host_ctx(msg);
@@ -251,8 +296,7 @@ int dlg_handlers_create(struct host_msg *msg)
 		return -1;
 	if (ctx->created)
 		return 1;
-	if (host_msg_info(msg, &info) < 0 || !dlg_match_is_initial(&info) || !info.from_tag.len ||
-	    !info.call_id.len) {
+	if (host_msg_info(msg, &info) < 0 || !is_usable_invite(&info)) {
 		HOST_LOG(HOST_DEBUG, "not an initial INVITE with Call-ID, CSeq and From tag: no dialog");
 		return -1;
 	}
@@ -271,6 +315,7 @@ void dlg_handlers_on_route(struct host_msg *msg)
 {
 	struct dlg_ctx *ctx = host_ctx(msg);
 	struct dlg_str cookie;
+	struct host_tx *t;
 	int found;
 
 	if (!ctx || ctx->created || ctx->attached)
@@ -278,6 +323,9 @@ void dlg_handlers_on_route(struct host_msg *msg)
 	found = dialog_conf.dlg_match_mode != DIALOG_DID_NONE &&
 		host_rr_get(msg, dlg_str_of(dialog_conf.rr_param), &cookie) == 0;
 	dlg_match_request(msg, ctx, found ? &cookie : NULL);
+	t = ctx->dlg ? host_tx_current(msg) : NULL;
+	if (t) /* the script made it before loose_route() */
+		attach(msg, ctx, t);
 }
 
 void dlg_handlers_on_new_tx(struct host_msg *msg, struct host_tx *t)
@@ -288,7 +336,7 @@ void dlg_handlers_on_new_tx(struct host_msg *msg, struct host_tx *t)
 	if (!ctx || ctx->attached)
 		return;
 	if (!ctx->dlg && dialog_conf.dlg_flag != DIALOG_UNSET && host_msg_flag(msg, dialog_conf.dlg_flag) &&
-	    host_msg_info(msg, &info) == 0 && dlg_match_is_initial(&info) && info.from_tag.len)
+	    host_msg_info(msg, &info) == 0 && is_usable_invite(&info))
 		create(msg, ctx, &info);
 	if (!ctx->dlg)
 		dlg_match_without_route(msg, ctx, 1);
@@ -302,13 +350,15 @@ void dlg_handlers_on_new_tx(struct host_msg *msg, struct host_tx *t)
 static enum dlg_event event_of_locked(const struct dlg_cell *dlg, const struct dlg_leg *leg,
 				      enum host_method method)
 {
-	unsigned live = dlg_hash_live_legs_locked(dlg);
+	unsigned acked;
 
 	if (method == HOST_ACK)
 		return DLG_EV_ACK;
 	if (method != HOST_BYE)
 		return DLG_EV_SEQUENTIAL;
-	return live > (leg && leg->state == DLG_LEG_ANSWERED) ? DLG_EV_SEQUENTIAL : DLG_EV_BYE;
+	if (!dlg_hash_live_legs_locked(dlg, leg, &acked))
+		return DLG_EV_BYE;
+	return acked ? DLG_EV_SEQUENTIAL : DLG_EV_BYE_NO_ACK;
 }
 
 static void note_cseq_locked(struct dlg_leg *leg, enum dlg_dir dir, enum host_method method, uint32_t cseq)
@@ -332,6 +382,8 @@ static uint32_t pass_locked(struct dlg_cell *dlg, struct dlg_leg *leg, enum dlg_
 		note_cseq_locked(leg, dir, method, cseq);
 	if (leg && method == HOST_BYE && leg->state == DLG_LEG_ANSWERED)
 		leg->state = DLG_LEG_ENDED;
+	if (leg && method == HOST_ACK)
+		leg->acked = 1;
 	if (lifetime)
 		dlg->lifetime = lifetime;
 	return apply_locked(dlg, event, by, 0);
@@ -413,7 +465,7 @@ static void read_news(struct host_tx *t, struct host_msg *rpl, const struct dlg_
 	n->own = host_tx_own_record_routes(t);
 	callee_routes(rpl, dlg, n->own, &routes);
 	n->tag = tag;
-	n->contact = shared_copy(host_msg_contact(rpl));
+	n->contact = shared_copy(contact_of(rpl));
 	n->route_set = shared_copy(dlg_buf_view(&routes));
 	n->sock = host_msg_sock(rpl);
 	n->fresh = dlg_hash_leg_new(tag, DLG_STR_NONE);
@@ -427,7 +479,8 @@ static void free_news(struct news *n)
 	dlg_hash_leg_free(n->fresh);
 }
 
-static struct dlg_leg *leg_for_locked(struct dlg_cell *dlg, struct news *n)
+/* The leg of a reply, made when it is new; NULL without memory or when there are too many. */
+static struct dlg_leg *leg_for_locked(struct dlg_cell *dlg, enum dlg_event event, struct news *n)
 {
 	struct dlg_leg *leg = dlg_hash_leg_locked(dlg, n->tag);
 
@@ -438,17 +491,26 @@ static struct dlg_leg *leg_for_locked(struct dlg_cell *dlg, struct news *n)
 		dlg->flags |= DLG_F_LEG_LOST;
 		return NULL;
 	}
+	if (dlg_hash_leg_add_locked(dlg, leg,
+				    event == DLG_EV_SUCCESS ? DLG_LEGS_MAX : DLG_LEGS_EARLY_MAX) < 0)
+		return NULL;
 	n->fresh = NULL;
 	leg->cseq[DLG_DIR_DOWNSTREAM] = dlg->invite_cseq;
 	leg->invite_cseq[DLG_DIR_DOWNSTREAM] = dlg->invite_cseq;
 	leg->seen = 1 << DLG_DIR_DOWNSTREAM;
-	dlg_hash_leg_add_locked(dlg, leg);
 	return leg;
+}
+
+static void answered_locked(struct dlg_cell *dlg, struct dlg_leg *leg)
+{
+	leg->state = DLG_LEG_ANSWERED;
+	if (dlg->flags & DLG_F_KILLED && dlg->state == DLG_STATE_DELETED)
+		want_end_locked(dlg); /* it crossed our CANCEL or BYEs */
 }
 
 static uint32_t reply_locked(struct dlg_cell *dlg, enum dlg_event event, struct news *n)
 {
-	struct dlg_leg *leg = leg_for_locked(dlg, n);
+	struct dlg_leg *leg = leg_for_locked(dlg, event, n);
 
 	if (leg && leg->state == DLG_LEG_EARLY) { /* later replies repeat what is known */
 		if (n->contact.len)
@@ -456,7 +518,7 @@ static uint32_t reply_locked(struct dlg_cell *dlg, enum dlg_event event, struct 
 		set_text(&leg->route_set, &leg->route_set_len, &n->route_set);
 		leg->sock = n->sock;
 		if (event == DLG_EV_SUCCESS)
-			leg->state = DLG_LEG_ANSWERED;
+			answered_locked(dlg, leg);
 	}
 	if (n->own > 0)
 		dlg->flags |= DLG_F_IN_PATH;
@@ -510,23 +572,36 @@ static void on_initial_event(struct dlg_tx *tx, enum dlg_tx_event event, struct 
 	follow_up(dlg, actions, &p);
 }
 
-/* A 2xx to a target refresh request: both contacts become what request and reply said (RFC 3261 12.2.1.2, 12.2.2). */
-static void refresh_targets(struct dlg_tx *tx, struct host_msg *rpl)
+/* Both contacts become what request and reply said, unless a later refresh has taken effect: a 2xx may be repeated. */
+static void refresh_locked(struct dlg_tx *tx, struct dlg_str *of_request, struct dlg_str *of_reply)
 {
 	struct dlg_cell *dlg = tx->dlg;
 	struct dlg_leg *leg = tx->leg;
 	int down = tx->dir == DLG_DIR_DOWNSTREAM;
-	struct dlg_str of_request = shared_copy((struct dlg_str){ tx->contact, tx->contact_len });
-	struct dlg_str of_reply = shared_copy(rpl ? host_msg_contact(rpl) : DLG_STR_NONE);
-	struct dlg_str *caller = down ? &of_request : &of_reply;
-	struct dlg_str *callee = down ? &of_reply : &of_request;
+	struct dlg_str *caller = down ? of_request : of_reply;
+	struct dlg_str *callee = down ? of_reply : of_request;
 
-	dlg_hash_lock(dlg);
+	if (tx->refreshed || (leg && tx->cseq < leg->refresh_cseq[tx->dir]))
+		return;
+	tx->refreshed = 1;
 	if (caller->len)
 		set_text(&dlg->caller_contact, &dlg->caller_contact_len, caller);
-	if (callee->len && leg)
+	if (!leg)
+		return;
+	if (callee->len)
 		set_text(&leg->contact, &leg->contact_len, callee);
-	dlg_hash_unlock(dlg);
+	leg->refresh_cseq[tx->dir] = tx->cseq;
+}
+
+/* A 2xx to a target refresh request (RFC 3261 12.2.1.2, 12.2.2). */
+static void refresh_targets(struct dlg_tx *tx, struct host_msg *rpl)
+{
+	struct dlg_str of_request = shared_copy((struct dlg_str){ tx->contact, tx->contact_len });
+	struct dlg_str of_reply = shared_copy(rpl ? contact_of(rpl) : DLG_STR_NONE);
+
+	dlg_hash_lock(tx->dlg);
+	refresh_locked(tx, &of_request, &of_reply);
+	dlg_hash_unlock(tx->dlg);
 	shared_free(of_request);
 	shared_free(of_reply);
 }
@@ -554,10 +629,12 @@ static void on_sequential_event(struct dlg_tx *tx, enum dlg_tx_event event, stru
 void dlg_handlers_on_tx_event(struct dlg_tx *tx, enum dlg_tx_event event, struct host_tx *t,
 			      struct host_msg *req, struct host_msg *rpl, int code)
 {
+	delivering++;
 	if (tx->initial)
 		on_initial_event(tx, event, t, req, rpl, code);
 	else
 		on_sequential_event(tx, event, req, rpl, code);
+	delivering--;
 	if (event == DLG_TX_GONE) {
 		dlg_hash_put(tx->dlg, DLG_BY_TRANSACTION);
 		dlg_mem_free(tx);
@@ -566,38 +643,32 @@ void dlg_handlers_on_tx_event(struct dlg_tx *tx, enum dlg_tx_event event, struct
 
 /* ---- the message is through ---- */
 
-/* The INVITE got no transaction: unless a copy of it did (two workers may process the original and a
- * retransmission at the same time), the call never was. */
-static uint32_t abandon(struct dlg_cell *dlg)
+/* The last message that could have given the INVITE a transaction is through (two workers may have processed the
+ * original and a retransmission at the same time): the call never was. Entry lock held. */
+static void abandon_locked(struct dlg_cell *dlg)
 {
-	uint32_t actions = 0;
-
-	dlg_hash_lock(dlg);
-	if (!(dlg->flags & DLG_F_ATTACHED) && dlg_hash_refs_locked(dlg, DLG_BY_MESSAGE) == 1)
-		actions = apply_locked(dlg, DLG_EV_ABANDON, DLG_END_PROXY, 0);
-	dlg_hash_unlock(dlg);
-	return actions;
+	if (!(dlg->flags & DLG_F_ATTACHED))
+		apply_locked(dlg, DLG_EV_ABANDON, DLG_END_PROXY, 0);
 }
 
 void dlg_handlers_msg_end(struct host_msg *msg, struct dlg_ctx *ctx, int forwarded)
 {
 	struct dlg_cell *dlg;
 	uint32_t lifetime = 0;
+	int created = ctx->created;
 
 	if (forwarded && !ctx->dlg)
 		dlg_match_without_route(msg, ctx, 1);
 	dlg = ctx->dlg;
-	if (dlg && ctx->created && ctx->attached) {
+	if (dlg && created && ctx->attached)
 		announce(dlg, msg);
-	} else if (dlg && ctx->created) {
-		follow_up(dlg, abandon(dlg), NULL);
-	} else if (dlg && forwarded && !ctx->attached) {
+	if (dlg && !created && forwarded && !ctx->attached) {
 		custom_timeout(msg, &lifetime);
 		pass(dlg, ctx->leg, (enum dlg_dir)ctx->dir, (enum host_method)ctx->method, ctx->cseq, msg,
 		     lifetime);
 	}
 	*ctx = (struct dlg_ctx){ 0 };
-	dlg_hash_put(dlg, DLG_BY_MESSAGE);
+	dlg_hash_put_last(dlg, DLG_BY_MESSAGE, created ? abandon_locked : NULL);
 }
 
 /* ---- the current dialog ---- */
@@ -669,13 +740,15 @@ int dlg_handlers_validate(struct host_msg *msg)
 
 /* ---- ending calls ---- */
 
-static enum dlg_state state_of(struct dlg_cell *dlg, struct host_tx_id *id)
+/* Mark the call as ended by us, come what may. Returns its state. */
+static enum dlg_state kill_call(struct dlg_cell *dlg)
 {
 	enum dlg_state state;
 
 	dlg_hash_lock(dlg);
 	state = (enum dlg_state)dlg->state;
-	*id = (struct host_tx_id){ dlg->tx_id[0], dlg->tx_id[1] };
+	if (state != DLG_STATE_DELETED)
+		dlg->flags |= DLG_F_KILLED;
 	dlg_hash_unlock(dlg);
 	return state;
 }
@@ -684,49 +757,93 @@ static int end_answered(struct dlg_cell *dlg, struct dlg_str headers, const char
 {
 	unsigned failed;
 
-	if (!dlg_req_within_byes(dlg, headers, &failed)) {
-		*why = "Operation failed";
+	*why = "Operation failed"; /* also when only one party could not be told */
+	if (!dlg_req_within_byes(dlg, headers, &failed))
 		return -1;
-	}
 	follow_up(dlg, apply(dlg, DLG_EV_TERMINATE, DLG_END_PROXY, 0), NULL);
-	return 0;
+	return failed ? -1 : 0;
 }
 
-int dlg_handlers_end(struct dlg_cell *dlg, struct dlg_str headers, const char **why)
+static int end_now(struct dlg_cell *dlg, struct dlg_str headers, const char **why)
 {
-	struct host_tx_id id;
-	enum dlg_state state = state_of(dlg, &id);
-
-	if (!dlg_req_within_headers_ok(headers)) {
-		*why = "Bad extra headers";
-		return -1;
-	}
-	switch (state) {
+	switch (kill_call(dlg)) {
 	case DLG_STATE_CONFIRMED_NA:
 	case DLG_STATE_CONFIRMED:
 		return end_answered(dlg, headers, why);
 	case DLG_STATE_UNCONFIRMED:
 	case DLG_STATE_EARLY:
 		*why = "Call is being set up and cannot be ended now";
-		return host_tx_refuse(id, 480, "Temporarily Unavailable");
+		return host_tx_refuse(tx_of(dlg), 480, "Temporarily Unavailable");
 	default:
 		*why = "Dialog has ended already";
 		return -1;
 	}
 }
 
+static int end_later(struct dlg_cell *dlg, struct dlg_str headers, const char **why)
+{
+	int ended;
+
+	*why = "Extra headers cannot be given here";
+	if (headers.len)
+		return -1;
+	*why = "Dialog has ended already";
+	dlg_hash_lock(dlg);
+	ended = dlg->state == DLG_STATE_DELETED;
+	if (!ended)
+		want_end_locked(dlg);
+	dlg_hash_unlock(dlg);
+	return ended ? -1 : 0;
+}
+
+int dlg_handlers_end(struct dlg_cell *dlg, struct dlg_str headers, const char **why)
+{
+	if (!dlg_req_within_headers_ok(headers)) {
+		*why = "Bad extra headers";
+		return -1;
+	}
+	return delivering ? end_later(dlg, headers, why) : end_now(dlg, headers, why);
+}
+
 /* ---- the timer ---- */
 
-static uint32_t expire_if_due(struct dlg_cell *dlg)
+/* What the timer finds: nothing (re-armed meanwhile), a wish to end the call, or a limit reached. Entry lock held. */
+static uint32_t due_locked(struct dlg_cell *dlg, int *end_wanted)
 {
-	uint32_t actions = 0;
+	*end_wanted = (dlg->flags & DLG_F_END_WANTED) != 0;
+	dlg->flags &= (uint16_t)~DLG_F_END_WANTED;
+	if (*end_wanted) {
+		dlg_state_rearm_locked(dlg);
+		return 0;
+	}
+	if (dlg_timer_left(dlg->timer.deadline))
+		return 0;
+	if (dlg->state != DLG_STATE_DELETED && !dlg->start_time)
+		dlg->flags |= DLG_F_KILLED; /* a late answer gets a BYE */
+	return apply_locked(dlg, DLG_EV_TIMEOUT, DLG_END_PROXY, dlg->start_time ? 0 : 408);
+}
+
+static uint32_t due(struct dlg_cell *dlg, int *end_wanted)
+{
+	uint32_t actions;
 
 	dlg_hash_lock(dlg);
-	if (dlg_timer_left(dlg->timer.deadline) == 0) /* else it was re-armed meanwhile */
-		actions = apply_locked(dlg, DLG_EV_TIMEOUT, DLG_END_PROXY,
-				       dlg->start_time ? 0 : 408);
+	actions = due_locked(dlg, end_wanted);
 	dlg_hash_unlock(dlg);
 	return actions;
+}
+
+/* Is the dialog overdue for the first time? */
+static int note_overdue(struct dlg_cell *dlg)
+{
+	int overdue;
+
+	dlg_hash_lock(dlg);
+	overdue = !(dlg->flags & DLG_F_REPORTED) && !dlg_timer_left(dlg->expires);
+	if (overdue)
+		dlg->flags |= DLG_F_REPORTED;
+	dlg_hash_unlock(dlg);
+	return overdue;
 }
 
 /* Somebody holds an ended dialog for longer than any late message can explain: say who, once. */
@@ -734,21 +851,26 @@ static void report_overdue(struct dlg_cell *dlg)
 {
 	char holders[96];
 
-	if (dlg->flags & DLG_F_REPORTED || dlg_timer_left(dlg->expires))
-		return;
 	dlg_hash_holders(dlg, holders, sizeof(holders));
-	if (!*holders)
+	if (!*holders || !note_overdue(dlg))
 		return;
-	dlg_hash_lock(dlg);
-	dlg->flags |= DLG_F_REPORTED;
-	dlg_hash_unlock(dlg);
 	count(&dlg_state_counters()->overdue);
-	HOST_LOG(HOST_WARNING, "dialog %s: ended but still held by %s", dlg_hash_name(dlg), holders);
+	HOST_LOG(HOST_WARNING, "%s: ended but still held by %s", dlg_hash_name(dlg), holders);
+}
+
+/* As a callback wished, or for a party that answered after the end. */
+static void end_as_wanted(struct dlg_cell *dlg)
+{
+	const char *why;
+
+	if (end_now(dlg, DLG_STR_NONE, &why) < 0 && !dlg_req_within_byes(dlg, DLG_STR_NONE, NULL))
+		HOST_LOG(HOST_NOTICE, "%s: could not be ended: %s", dlg_hash_name(dlg), why);
 }
 
 void dlg_handlers_on_timeout(struct dlg_cell *dlg)
 {
-	uint32_t actions = expire_if_due(dlg);
+	int end_wanted;
+	uint32_t actions = due(dlg, &end_wanted);
 
 	if (actions & DLG_DO_FREE) {
 		report_overdue(dlg);
@@ -756,5 +878,7 @@ void dlg_handlers_on_timeout(struct dlg_cell *dlg)
 		return;
 	}
 	follow_up(dlg, actions, NULL);
+	if (end_wanted)
+		end_as_wanted(dlg);
 	dlg_hash_put(dlg, DLG_BY_LOCAL);
 }

@@ -30,7 +30,7 @@ struct dlg_ctx {
 struct dlg_tx {
 	struct dlg_cell *dlg;  /* held as DLG_BY_TRANSACTION */
 	struct dlg_leg *leg;
-	uint8_t dir, method, initial, committed;
+	uint8_t dir, method, initial, committed, refreshed;
 	uint32_t cseq;
 	uint32_t lifetime;     /* of the timeout AVP when the transaction was made; 0 none */
 	uint32_t contact_len;
@@ -75,7 +75,9 @@ int dlg_handlers_status(struct host_msg *msg);
  * that passed, which the transaction layer has absorbed: the script must stop. Changes nothing. */
 int dlg_handlers_validate(struct host_msg *msg);
 
-/* End a call (manual 1.8.3). Answered: BYEs; before: a final error and CANCELs. The caller holds a reference. Returns 0, or -1 with a
+/* End a call (manual 1.8.3). Answered: BYEs; before: a final error and CANCELs. Called from a callback about a
+ * transaction, it is carried out by the timer process within two seconds, so that nothing of ours overtakes the message in
+ * hand; extra headers are refused then. The caller holds a reference. Returns 0, or -1 with a
  * reason in *why: ended already, nothing could be sent, no transaction yet. */
 int dlg_handlers_end(struct dlg_cell *dlg, struct dlg_str headers, const char **why);
 

@@ -222,7 +222,6 @@ static struct dlg_cell *cell_new(const struct dlg_hash_new *in)
 	dlg->via_hash = in->via_hash;
 	dlg->caller_sock = in->caller_sock;
 	dlg->lifetime = in->lifetime;
-	dlg->flags = in->flags;
 	fill_texts(dlg, in);
 	if (in->caller_contact.len) {
 		dlg->caller_contact = dlg_mem_alloc(in->caller_contact.len);
@@ -270,7 +269,7 @@ struct dlg_str dlg_hash_text(const struct dlg_cell *dlg, enum dlg_text which)
 
 static int same_invite(const struct dlg_cell *dlg, const struct dlg_hash_new *in)
 {
-	return dlg->state != DLG_STATE_DELETED && dlg->invite_cseq == in->invite_cseq &&
+	return dlg->state < DLG_STATE_CONFIRMED_NA && dlg->invite_cseq == in->invite_cseq &&
 	       dlg->via_hash == in->via_hash &&
 	       dlg_str_eq(dlg_hash_text(dlg, DLG_CALL_ID), in->call_id) &&
 	       dlg_str_eq(dlg_hash_text(dlg, DLG_FROM_TAG), in->from_tag);
@@ -383,11 +382,6 @@ void dlg_hash_hold(struct dlg_cell *dlg, enum dlg_holder holder)
 	dlg_hash_unlock(dlg);
 }
 
-uint32_t dlg_hash_refs_locked(const struct dlg_cell *dlg, enum dlg_holder holder)
-{
-	return dlg->refs[holder];
-}
-
 static int held_locked(const struct dlg_cell *dlg)
 {
 	for (int i = 0; i < DLG_HOLDERS; i++) {
@@ -411,12 +405,18 @@ static int leave_table_locked(struct dlg_cell *dlg)
 
 void dlg_hash_put(struct dlg_cell *dlg, enum dlg_holder holder)
 {
+	dlg_hash_put_last(dlg, holder, NULL);
+}
+
+void dlg_hash_put_last(struct dlg_cell *dlg, enum dlg_holder holder, void (*last)(struct dlg_cell *dlg))
+{
 	int left;
 
 	if (!dlg)
 		return;
 	dlg_hash_lock(dlg);
-	dlg->refs[holder]--;
+	if (!--dlg->refs[holder] && last)
+		last(dlg);
 	left = leave_table_locked(dlg);
 	dlg_hash_unlock(dlg);
 	if (left)
@@ -530,22 +530,32 @@ void dlg_hash_leg_free(struct dlg_leg *leg)
 	dlg_mem_free(leg);
 }
 
-void dlg_hash_leg_add_locked(struct dlg_cell *dlg, struct dlg_leg *leg)
+int dlg_hash_leg_add_locked(struct dlg_cell *dlg, struct dlg_leg *leg, unsigned max)
 {
 	struct dlg_leg **at = &dlg->legs;
+	unsigned n = 0;
 
-	while (*at)
-		at = &(*at)->next;
+	for (; *at; at = &(*at)->next)
+		n++;
+	if (n >= max)
+		return -1;
 	leg->next = NULL;
 	*at = leg;
+	return 0;
 }
 
-unsigned dlg_hash_live_legs_locked(const struct dlg_cell *dlg)
+unsigned dlg_hash_live_legs_locked(const struct dlg_cell *dlg, const struct dlg_leg *but,
+				   unsigned *acked)
 {
 	unsigned n = 0;
 
-	for (struct dlg_leg *leg = dlg->legs; leg; leg = leg->next)
-		n += leg->state == DLG_LEG_ANSWERED;
+	*acked = 0;
+	for (const struct dlg_leg *leg = dlg->legs; leg; leg = leg->next) {
+		if (leg->state != DLG_LEG_ANSWERED || leg == but)
+			continue;
+		n++;
+		*acked += leg->acked;
+	}
 	return n;
 }
 

@@ -36,7 +36,15 @@ enum dlg_holder {
 
 enum dlg_dir { DLG_DIR_NONE, DLG_DIR_DOWNSTREAM, DLG_DIR_UPSTREAM }; /* caller -> callee is downstream */
 
-enum dlg_leg_state { DLG_LEG_EARLY, DLG_LEG_ANSWERED, DLG_LEG_ENDED };
+enum dlg_leg_state {
+	DLG_LEG_EARLY,
+	DLG_LEG_ANSWERED,
+	DLG_LEG_ENDING, /* our BYEs are being made */
+	DLG_LEG_ENDED,
+};
+
+/* Whoever answers may fork for ever: further provisional legs are not kept, and further answers neither. */
+enum { DLG_LEGS_EARLY_MAX = 32, DLG_LEGS_MAX = 64 };
 
 /* One callee of the call: forked INVITEs create several dialogs in terms of RFC 3261 12.1, which
  * share the caller. Linked in order of first reply; legs are added, never removed, until the cell is freed. */
@@ -47,10 +55,13 @@ struct dlg_leg {
 	char *route_set;              /* dlg_mem piece, or NULL; towards the callee, in Route order; fixed by
 				       * the first 2xx (RFC 3261 13.2.2.4), free to read from then on */
 	uint32_t cseq[3];             /* by direction: last CSeq number accepted (index enum dlg_dir) */
+	uint32_t own_cseq[3];         /* by direction: last one of a request of ours in a party's name */
+	uint32_t refresh_cseq[3];     /* by direction: of the last target refresh that took effect */
 	uint32_t invite_cseq[3];      /* by direction: of the last INVITE, which its ACK repeats */
 	uint16_t contact_len, route_set_len, tag_len;
 	uint8_t state;                /* enum dlg_leg_state */
 	uint8_t seen;                 /* by direction, 1 << enum dlg_dir: cseq[] is known */
+	uint8_t acked;                /* the ACK to its 2xx passed */
 	char tag[];                   /* may be empty: replies without a To tag (RFC 2543) */
 };
 
@@ -69,6 +80,8 @@ enum { /* dlg_cell.flags */
 	DLG_F_REPORTED = 1 << 4,    /* found overdue and logged */
 	DLG_F_ATTACHED = 1 << 5,    /* a transaction carries (or carried) its INVITE */
 	DLG_F_ANNOUNCED = 1 << 6,   /* DLGCB_CREATED was called */
+	DLG_F_END_WANTED = 1 << 7,  /* the timer process is to end the call at its next tick */
+	DLG_F_KILLED = 1 << 8,      /* ended by us: whoever answers late gets a BYE */
 };
 
 enum dlg_end { DLG_END_NONE, DLG_END_CALLER, DLG_END_CALLEE, DLG_END_PROXY }; /* who ended the call */
@@ -83,15 +96,15 @@ struct dlg_cell {
 
 	/* mutable, under the entry lock */
 	uint8_t state;    /* enum dlg_state; written by dlg_state.c only */
-	uint8_t flags;
 	uint8_t ended_by; /* enum dlg_end */
-	uint8_t pad;
+	uint16_t flags;
 	uint16_t end_code;           /* final status of a failed INVITE, or 0 */
 	uint16_t caller_contact_len;
 	uint32_t refs[DLG_HOLDERS];  /* dlg_hash.c only */
 	uint32_t slot;               /* position in the entry's arrays; dlg_hash.c only */
 	uint32_t user_flags;         /* manual 1.6.7, 1.9.4 */
 	uint32_t lifetime;           /* seconds */
+	uint32_t ack_by;             /* tick: without an ACK by then the call is over; UINT32_MAX none */
 	uint32_t expires;            /* tick: end of the lifetime; once ended, when a holder is reported as overdue */
 	uint32_t tx_id[2];           /* struct host_tx_id of the INVITE; 0,0 none */
 	int64_t start_time;          /* epoch seconds of the first 2xx; 0 before */
@@ -112,7 +125,6 @@ struct dlg_hash_new {
 	uint32_t invite_cseq;
 	uint64_t via_hash;
 	uint32_t lifetime;
-	uint8_t flags;
 };
 
 /* Create the table in shared memory, before fork. 0 or -1 (no memory). */
@@ -148,6 +160,9 @@ void dlg_hash_hold(struct dlg_cell *dlg, enum dlg_holder holder);
  * the last one besides the table's. Takes and drops the entry lock; DLGCB_DESTROY and parameter freeing run after it. */
 void dlg_hash_put(struct dlg_cell *dlg, enum dlg_holder holder);
 
+/* As dlg_hash_put(); when it was the last reference of that kind, `last` runs first, under the entry lock. */
+void dlg_hash_put_last(struct dlg_cell *dlg, enum dlg_holder holder, void (*last)(struct dlg_cell *dlg));
+
 /* Free a dialog whose linger is over; called by the timer, whose own reference (DLG_BY_LOCAL) is given back in any
  * case. Returns 1 when freed, 0 when somebody holds it (it will be freed by the last dlg_hash_put()). */
 int dlg_hash_release(struct dlg_cell *dlg);
@@ -167,9 +182,6 @@ struct dlg_hash_cursor {
 unsigned dlg_hash_page(struct dlg_hash_cursor *cur, struct dlg_cell **out, unsigned max,
 		       enum dlg_holder holder);
 
-/* How many references of that kind there are. Entry lock held. */
-uint32_t dlg_hash_refs_locked(const struct dlg_cell *dlg, enum dlg_holder holder);
-
 /* The id the next dialog of an entry gets, at start-up only (restore, tests). 0 is skipped. */
 void dlg_hash_set_next_id(uint32_t h_entry, uint32_t h_id);
 
@@ -183,11 +195,13 @@ struct dlg_leg *dlg_hash_leg_locked(const struct dlg_cell *dlg, struct dlg_str t
 struct dlg_leg *dlg_hash_leg_new(struct dlg_str tag, struct dlg_str route_set);
 void dlg_hash_leg_free(struct dlg_leg *leg);
 
-/* Link it last. Entry lock held. The cell owns it from now on. */
-void dlg_hash_leg_add_locked(struct dlg_cell *dlg, struct dlg_leg *leg);
+/* Link it last; the cell owns it from now on. 0, or -1 when there are too many. Entry lock held. */
+int dlg_hash_leg_add_locked(struct dlg_cell *dlg, struct dlg_leg *leg, unsigned max);
 
-/* Legs that were answered and not ended. Entry lock held. */
-unsigned dlg_hash_live_legs_locked(const struct dlg_cell *dlg);
+/* Legs that were answered and not ended, `but` (may be NULL) left out; of them, those whose ACK passed in
+ * *acked. Entry lock held. */
+unsigned dlg_hash_live_legs_locked(const struct dlg_cell *dlg, const struct dlg_leg *but,
+				   unsigned *acked);
 
 /* "entry:id Call-ID" into a static buffer of the process, for log lines. */
 const char *dlg_hash_name(const struct dlg_cell *dlg);

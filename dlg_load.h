@@ -14,7 +14,8 @@
  * structure over ours.
  *
  * Callbacks run in whatever process handles the event (a SIP worker, the module's timer process, a command's process), with no
- * lock of the dialog module held: they may call everything below, end the dialog included. What they
+ * lock of the dialog module held: they may call everything below, end the dialog included. Two events of one dialog that are handled
+ * by two processes at the same moment (a 2xx and a BYE, say) may call back in either order. What callbacks
  * do takes the caller's time: do not block. The dialog is held for the duration of the callback; to keep it longer call hold(). */
 
 #include <stddef.h>
@@ -107,6 +108,8 @@ struct dlg_api {
 	int (*create)(struct sip_msg *invite);
 
 	/* End the call: BYEs to both sides when answered, a final error and CANCELs before. `headers`: NULL or header lines for the BYEs.
+	 * Called from a callback about a request or reply, it is carried out within two seconds, so that nothing overtakes the
+	 * message in hand; `headers` must be NULL then.
 	 * 0, or -1 when it has ended already or nothing could be sent. */
 	int (*end)(struct dlg_cell *dlg, const char *headers);
 

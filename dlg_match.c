@@ -99,8 +99,8 @@ static struct dlg_cell *find_by_cookie(struct search *s, struct dlg_str cookie)
 	return dlg;
 }
 
-/* The Route entries of a request that are not ours, and the remote target it names. */
-static void other_routes(struct host_msg *msg, struct dlg_buf *routes, struct dlg_str *target)
+/* The Route entries of a request that are not ours; *target: the remote target, if it is not in the Request-URI. */
+static void other_routes(struct host_msg *msg, struct dlg_buf *routes, struct dlg_buf *target)
 {
 	struct dlg_buf all = { 0 };
 	int own = host_msg_own_routes(msg);
@@ -108,31 +108,23 @@ static void other_routes(struct host_msg *msg, struct dlg_buf *routes, struct dl
 
 	dlg_match_collect_routes(msg, HOST_ROUTE, &all);
 	n = dlg_route_count(dlg_buf_view(&all));
-	if (own < 0) { /* a strict router before us: the target is the last entry (RFC 3261 16.4) */
-		struct dlg_str last = dlg_route_last_uri(dlg_buf_view(&all));
-
-		dlg_route_slice(routes, dlg_buf_view(&all), 0, n ? n - 1 : 0, 0);
-		dlg_buf_add(routes, DLG_STR("\n"));
-		dlg_buf_add(routes, last);
-		*target = (struct dlg_str){ routes->s + routes->len - last.len, last.len };
-		routes->len -= last.len + 1;
-	} else {
-		dlg_route_slice(routes, dlg_buf_view(&all), (unsigned)own, n, 0);
-	}
-	if (all.failed)
-		routes->failed = 1;
+	if (own < 0) /* a strict router before us: the target is the last entry (RFC 3261 16.4) */
+		dlg_buf_add(target, dlg_route_last_uri(dlg_buf_view(&all)));
+	dlg_route_slice(routes, dlg_buf_view(&all), own < 0 ? 0 : (unsigned)own, own < 0 && n ? n - 1 : n,
+			0);
+	routes->failed |= all.failed;
 	dlg_buf_free(&all);
 }
 
 static unsigned count_other_routes(struct host_msg *msg)
 {
-	struct dlg_buf routes = { 0 };
-	struct dlg_str target;
+	struct dlg_buf routes = { 0 }, target = { 0 };
 	unsigned n;
 
 	other_routes(msg, &routes, &target);
 	n = dlg_route_count(dlg_buf_view(&routes));
 	dlg_buf_free(&routes);
+	dlg_buf_free(&target);
 	return n;
 }
 
@@ -208,6 +200,8 @@ static int cseq_ok_locked(const struct claim *c)
 	const struct dlg_leg *leg = c->ctx->leg;
 	int dir = c->ctx->dir;
 
+	if (c->ctx->cseq > INT32_MAX) /* RFC 3261 8.1.1.5 */
+		return 0;
 	if (!leg || !(leg->seen & 1 << dir))
 		return 1;
 	if (c->ctx->method == HOST_ACK) /* repeats the number of its INVITE (RFC 3261 17.1.1.3) */
@@ -271,21 +265,23 @@ static const char *objection(const struct claim *c)
 int dlg_match_validate(struct host_msg *msg, struct dlg_ctx *ctx)
 {
 	struct claim c = { .ctx = ctx };
+	struct dlg_buf target = { 0 };
 	struct host_info info;
 	const char *what;
 
 	if (!c.ctx->dlg || c.ctx->created || host_msg_info(msg, &info) < 0)
 		return -1;
-	c.target = info.ruri;
-	other_routes(msg, &c.routes, &c.target);
-	what = c.routes.failed ? "no memory" : objection(&c);
+	other_routes(msg, &c.routes, &target);
+	c.target = target.len ? dlg_buf_view(&target) : info.ruri;
+	what = c.routes.failed || target.failed ? "memory (there is none)" : objection(&c);
 	dlg_buf_free(&c.routes);
+	dlg_buf_free(&target);
 	if (!what)
 		return 1;
 	/* A copy of a request that passed does not fit any more. The transaction layer has repeated the answer. */
 	if (info.method != HOST_ACK && host_tx_is_retransmission(msg))
 		return 0;
-	HOST_LOG(HOST_INFO, "dialog %s: request refused: its %s does not fit", dlg_hash_name(c.ctx->dlg), what);
+	HOST_LOG(HOST_INFO, "%s: request refused: its %s does not fit", dlg_hash_name(c.ctx->dlg), what);
 	return -1;
 }
 

@@ -178,6 +178,8 @@ void *dlg_mem_alloc(size_t size)
 {
 	uint32_t class;
 
+	if (size > SIZE_MAX / 2)
+		return NULL;
 	size = (size + sizeof(struct head) + 7) & ~(size_t)7;
 	class = class_for(size);
 	return class < CLASSES ? class_alloc(class) : big_alloc(size);

@@ -80,15 +80,17 @@ static void copy_target(struct dlg_buf *out, const char *s, size_t len)
 		dlg_buf_add(out, (struct dlg_str){ s, len });
 }
 
-/* The next number of a party, whose last one may be the last there is. */
-static uint32_t use_cseq(uint32_t *last)
+/* The next number to use in the name of a party: beyond its own last one and our last one. Theirs is not touched:
+ * a request of the party itself may be on its way. */
+static uint32_t use_cseq(struct dlg_leg *leg, enum dlg_dir dir)
 {
-	if (*last < UINT32_MAX)
-		++*last;
-	return *last;
+	uint32_t last = leg->cseq[dir] > leg->own_cseq[dir] ? leg->cseq[dir] : leg->own_cseq[dir];
+
+	leg->own_cseq[dir] = last < INT32_MAX ? last + 1 : last;
+	return leg->own_cseq[dir];
 }
 
-/* The next live leg after `leg` (NULL: the first) is taken: marked as ended, its CSeqs used up. */
+/* The next live leg after `leg` (NULL: the first) is taken: marked, its CSeqs used up. */
 static int take_leg_locked(struct dlg_cell *dlg, struct dlg_leg *leg, struct plan *plan)
 {
 	leg = leg ? leg->next : dlg->legs;
@@ -96,10 +98,10 @@ static int take_leg_locked(struct dlg_cell *dlg, struct dlg_leg *leg, struct pla
 		leg = leg->next;
 	if (!leg)
 		return 0;
-	leg->state = DLG_LEG_ENDED;
+	leg->state = DLG_LEG_ENDING;
 	plan->leg = leg;
-	plan->cseq[DLG_DIR_UPSTREAM] = use_cseq(&leg->cseq[DLG_DIR_UPSTREAM]);
-	plan->cseq[DLG_DIR_DOWNSTREAM] = use_cseq(&leg->cseq[DLG_DIR_DOWNSTREAM]);
+	plan->cseq[DLG_DIR_UPSTREAM] = use_cseq(leg, DLG_DIR_UPSTREAM);
+	plan->cseq[DLG_DIR_DOWNSTREAM] = use_cseq(leg, DLG_DIR_DOWNSTREAM);
 	copy_target(&plan->target[DLG_DIR_UPSTREAM], dlg->caller_contact, dlg->caller_contact_len);
 	copy_target(&plan->target[DLG_DIR_DOWNSTREAM], leg->contact, leg->contact_len);
 	return 1;
@@ -117,10 +119,14 @@ static int take_leg(struct dlg_cell *dlg, struct plan *plan)
 	return got;
 }
 
-static void revive_leg(struct dlg_cell *dlg, struct dlg_leg *leg)
+/* The legs whose BYEs were made have ended; or, when nothing could be sent, the call goes on. */
+static void settle_legs(struct dlg_cell *dlg, enum dlg_leg_state state)
 {
 	dlg_hash_lock(dlg);
-	leg->state = DLG_LEG_ANSWERED;
+	for (struct dlg_leg *leg = dlg->legs; leg; leg = leg->next) {
+		if (leg->state == DLG_LEG_ENDING)
+			leg->state = (uint8_t)state;
+	}
 	dlg_hash_unlock(dlg);
 }
 
@@ -193,7 +199,7 @@ static int send_bye(struct dlg_cell *dlg, const struct plan *plan, enum dlg_dir 
 	int err;
 
 	if (!r.remote_target.len) {
-		HOST_LOG(HOST_WARNING, "dialog %s: no BYE to the %s: contact unknown", dlg_hash_name(dlg),
+		HOST_LOG(HOST_WARNING, "%s: no BYE to the %s: contact unknown", dlg_hash_name(dlg),
 			 party(dir));
 		return -1;
 	}
@@ -203,22 +209,11 @@ static int send_bye(struct dlg_cell *dlg, const struct plan *plan, enum dlg_dir 
 	err = hand_over(dlg, &r, dir);
 	sending.dlg = NULL;
 	if (err < 0) {
-		HOST_LOG(HOST_WARNING, "dialog %s: the BYE to the %s could not be sent", dlg_hash_name(dlg),
+		HOST_LOG(HOST_WARNING, "%s: the BYE to the %s could not be sent", dlg_hash_name(dlg),
 			 party(dir));
 		return -1;
 	}
 	return 0;
-}
-
-static unsigned end_leg(struct dlg_cell *dlg, const struct plan *plan, struct dlg_str headers)
-{
-	unsigned sent = 0;
-
-	sent += send_bye(dlg, plan, DLG_DIR_UPSTREAM, headers) == 0;
-	sent += send_bye(dlg, plan, DLG_DIR_DOWNSTREAM, headers) == 0;
-	if (!sent)
-		revive_leg(dlg, plan->leg);
-	return sent;
 }
 
 unsigned dlg_req_within_byes(struct dlg_cell *dlg, struct dlg_str headers, unsigned *failed)
@@ -231,8 +226,10 @@ unsigned dlg_req_within_byes(struct dlg_cell *dlg, struct dlg_str headers, unsig
 	add_headers(&all, headers);
 	while (take_leg(dlg, &plan)) {
 		wanted += 2;
-		sent += end_leg(dlg, &plan, dlg_buf_view(&all));
+		sent += send_bye(dlg, &plan, DLG_DIR_UPSTREAM, dlg_buf_view(&all)) == 0;
+		sent += send_bye(dlg, &plan, DLG_DIR_DOWNSTREAM, dlg_buf_view(&all)) == 0;
 	}
+	settle_legs(dlg, sent ? DLG_LEG_ENDED : DLG_LEG_ANSWERED);
 	if (failed)
 		*failed = wanted - sent;
 	dlg_buf_free(&plan.target[DLG_DIR_UPSTREAM]);
@@ -248,7 +245,7 @@ static void report(const struct pending *p, int code)
 				: code == 408				   ? HOST_INFO
 									   : HOST_WARNING;
 
-	HOST_LOG(level, "dialog %s: the %s answered our BYE with %d", dlg_hash_name(p->dlg),
+	HOST_LOG(level, "%s: the %s answered our BYE with %d", dlg_hash_name(p->dlg),
 		 party((enum dlg_dir)p->dir), code);
 }
 

@@ -64,6 +64,16 @@ static const char *find_bracket(struct dlg_str entry)
 	return NULL;
 }
 
+struct dlg_str dlg_route_clean(struct dlg_str uri)
+{
+	uri = dlg_str_trim(uri);
+	for (size_t i = 0; i < uri.len; i++) {
+		if ((unsigned char)uri.s[i] <= ' ' || uri.s[i] == 127)
+			return DLG_STR_NONE;
+	}
+	return uri;
+}
+
 struct dlg_str dlg_route_uri(struct dlg_str entry)
 {
 	const char *open = find_bracket(entry), *end;
@@ -72,13 +82,13 @@ struct dlg_str dlg_route_uri(struct dlg_str entry)
 		end = entry.len ? memchr(entry.s, ';', entry.len) : NULL;
 		if (end)
 			entry.len = (size_t)(end - entry.s);
-		return dlg_str_trim(entry);
+		return dlg_route_clean(entry);
 	}
 	open++;
 	end = memchr(open, '>', (size_t)(entry.s + entry.len - open));
 	if (!end)
 		return DLG_STR_NONE;
-	return dlg_str_trim((struct dlg_str){ open, (size_t)(end - open) });
+	return dlg_route_clean((struct dlg_str){ open, (size_t)(end - open) });
 }
 
 static void slice_forward(struct dlg_buf *out, struct dlg_str list, unsigned skip, unsigned take)

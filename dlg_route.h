@@ -17,6 +17,10 @@ unsigned dlg_route_count(struct dlg_str list);
 /* Bare URI of an entry: without display name, brackets and header parameters. Empty when malformed. */
 struct dlg_str dlg_route_uri(struct dlg_str entry);
 
+/* The URI without blanks around it; empty when a blank or control byte (a folded line) is inside: it must never
+ * become part of a request we make. */
+struct dlg_str dlg_route_clean(struct dlg_str uri);
+
 /* Append to `out` the entries [skip, skip+take) of `list`, joined by "," - reversed if asked for (RFC 3261 12.1.2). */
 void dlg_route_slice(struct dlg_buf *out, struct dlg_str list, unsigned skip, unsigned take, int reverse);
 

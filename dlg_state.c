@@ -7,7 +7,7 @@
 
 enum {
 	FAIL = DLG_DO_COUNT_FAILED | DLG_DO_ARM_LINGER | DLG_DO_CB_FAILED | DLG_DO_END,
-	ANSWER = DLG_DO_START | DLG_DO_ARM_ACK | DLG_DO_CB_CONFIRMED | DLG_DO_SAVE,
+	ANSWER = DLG_DO_START | DLG_DO_AWAIT_ACK | DLG_DO_ARM_LIFETIME | DLG_DO_CB_CONFIRMED | DLG_DO_SAVE,
 	HANG_UP = DLG_DO_ARM_LINGER | DLG_DO_CB_TERMINATED | DLG_DO_END,
 	EXPIRE = DLG_DO_COUNT_EXPIRED | DLG_DO_ARM_LINGER | DLG_DO_CB_EXPIRED | DLG_DO_END,
 	PROLONG = DLG_DO_RESET_LIFETIME | DLG_DO_ARM_LIFETIME | DLG_DO_SAVE,
@@ -35,14 +35,16 @@ static const struct dlg_rule rules[DLG_STATES][DLG_EVENTS] = {
 		[DLG_EV_TIMEOUT]     = { DLG_STATE_DELETED, EXPIRE | DLG_DO_END_SETUP },
 	},
 	[DLG_STATE_CONFIRMED_NA] = {
-		[DLG_EV_ACK]         = { DLG_STATE_CONFIRMED, DLG_DO_ARM_LIFETIME | DLG_DO_SAVE },
+		[DLG_EV_ACK]         = { DLG_STATE_CONFIRMED, DLG_DO_STOP_ACK | DLG_DO_ARM_LIFETIME | DLG_DO_SAVE },
 		[DLG_EV_SEQUENTIAL]  = { DLG_STATE_CONFIRMED_NA, PROLONG },
+		[DLG_EV_BYE_NO_ACK]  = { DLG_STATE_CONFIRMED_NA, PROLONG },
 		[DLG_EV_BYE]         = { DLG_STATE_DELETED, HANG_UP },
 		[DLG_EV_TERMINATE]   = { DLG_STATE_DELETED, HANG_UP },
 		[DLG_EV_TIMEOUT]     = { DLG_STATE_DELETED, EXPIRE | DLG_DO_SEND_BYES },
 	},
 	[DLG_STATE_CONFIRMED] = {
 		[DLG_EV_SEQUENTIAL]  = { DLG_STATE_CONFIRMED, PROLONG },
+		[DLG_EV_BYE_NO_ACK]  = { DLG_STATE_CONFIRMED_NA, DLG_DO_AWAIT_ACK | PROLONG },
 		[DLG_EV_BYE]         = { DLG_STATE_DELETED, HANG_UP },
 		[DLG_EV_TERMINATE]   = { DLG_STATE_DELETED, HANG_UP },
 		[DLG_EV_TIMEOUT]     = { DLG_STATE_DELETED, EXPIRE | DLG_DO_SEND_BYES },
@@ -118,26 +120,45 @@ static void set_clocks(struct dlg_cell *dlg, uint32_t actions)
 /* Without an ACK in 64*T1 the callee gives up (RFC 3261 13.3.1.4); but it can be missed only where it must pass. */
 static uint32_t ack_deadline(const struct dlg_cell *dlg)
 {
-	uint32_t limit;
-
 	if (!(dlg->flags & DLG_F_IN_PATH) || !dialog_conf.ack_timeout)
-		return dlg->expires;
-	limit = dlg_timer_after((uint64_t)dialog_conf.ack_timeout);
-	return limit < dlg->expires ? limit : dlg->expires;
+		return UINT32_MAX;
+	return dlg_timer_after((uint64_t)dialog_conf.ack_timeout);
+}
+
+void dlg_state_hurry_locked(struct dlg_cell *dlg)
+{
+	dlg_timer_arm_locked(dlg, dlg_timer_after(0));
 }
 
 static void arm(struct dlg_cell *dlg, uint32_t actions)
 {
 	if (actions & DLG_DO_ARM_SETUP)
 		dlg_timer_arm_locked(dlg, dlg_timer_after((uint64_t)dialog_conf.setup_timeout));
-	if (actions & DLG_DO_ARM_ACK)
-		dlg_timer_arm_locked(dlg, ack_deadline(dlg));
+	if (actions & DLG_DO_AWAIT_ACK)
+		dlg->ack_by = ack_deadline(dlg);
+	if (actions & DLG_DO_STOP_ACK)
+		dlg->ack_by = UINT32_MAX;
 	if (actions & DLG_DO_ARM_LIFETIME)
-		dlg_timer_arm_locked(dlg, dlg->expires);
+		dlg_timer_arm_locked(dlg, dlg->ack_by < dlg->expires ? dlg->ack_by : dlg->expires);
 	if (actions & DLG_DO_ARM_LINGER)
 		dlg_timer_arm_locked(dlg, dlg_timer_after(DLG_STATE_LINGER_S));
 	if (actions & DLG_DO_NO_LINGER)
 		dlg_timer_arm_locked(dlg, dlg_timer_after(1));
+	if (dlg->flags & DLG_F_END_WANTED)
+		dlg_state_hurry_locked(dlg);
+}
+
+void dlg_state_rearm_locked(struct dlg_cell *dlg)
+{
+	static const uint32_t by_state[DLG_STATES] = {
+		[DLG_STATE_UNCONFIRMED] = DLG_DO_ARM_SETUP,
+		[DLG_STATE_EARLY] = DLG_DO_ARM_SETUP,
+		[DLG_STATE_CONFIRMED_NA] = DLG_DO_ARM_LIFETIME,
+		[DLG_STATE_CONFIRMED] = DLG_DO_ARM_LIFETIME,
+		[DLG_STATE_DELETED] = DLG_DO_ARM_LINGER,
+	};
+
+	arm(dlg, by_state[dlg->state]);
 }
 
 uint32_t dlg_state_apply_locked(struct dlg_cell *dlg, enum dlg_event event)
@@ -177,8 +198,8 @@ const char *dlg_state_name(enum dlg_state state)
 const char *dlg_state_event_name(enum dlg_event event)
 {
 	static const char *const names[DLG_EVENTS] = {
-		"CREATE", "PROVISIONAL", "SUCCESS",    "NEGATIVE", "GONE",	"ABANDON",
-		"ACK",	  "SEQUENTIAL",	 "BYE",	       "TERMINATE", "TIMEOUT",
+		"CREATE", "PROVISIONAL", "SUCCESS",    "NEGATIVE", "GONE",      "ABANDON",
+		"ACK",    "SEQUENTIAL",  "BYE_NO_ACK", "BYE",      "TERMINATE", "TIMEOUT",
 	};
 
 	return (unsigned)event < DLG_EVENTS ? names[event] : "?";

@@ -29,7 +29,8 @@ enum dlg_event {
 	DLG_EV_GONE,        /* the INVITE transaction went away */
 	DLG_EV_ABANDON,     /* the script ended without a transaction */
 	DLG_EV_ACK,         /* ACK to a 2xx forwarded */
-	DLG_EV_SEQUENTIAL,  /* another in-dialog request forwarded, or a BYE while other legs live */
+	DLG_EV_SEQUENTIAL,  /* another in-dialog request forwarded, or a BYE while other legs talk */
+	DLG_EV_BYE_NO_ACK,  /* BYE of a leg forwarded; of those left none got its ACK yet */
 	DLG_EV_BYE,         /* BYE of the last live leg forwarded */
 	DLG_EV_TERMINATE,   /* this proxy ends the call by BYE */
 	DLG_EV_TIMEOUT,     /* the dialog's timer ran out */
@@ -42,8 +43,9 @@ enum {
 	DLG_DO_ARM_SETUP = 1 << 0,    /* setup_timeout from now */
 	DLG_DO_START = 1 << 1,        /* answered: start_time and the lifetime begin now */
 	DLG_DO_RESET_LIFETIME = 1 << 2, /* the lifetime begins anew (manual 1.2) */
-	DLG_DO_ARM_ACK = 1 << 3,      /* the ACK limit where ACKs pass here, else the lifetime's end */
-	DLG_DO_ARM_LIFETIME = 1 << 4, /* the lifetime's end */
+	DLG_DO_AWAIT_ACK = 1 << 3,    /* the ACK limit begins, where ACKs pass here */
+	DLG_DO_STOP_ACK = 1 << 10,    /* no ACK limit any more */
+	DLG_DO_ARM_LIFETIME = 1 << 4, /* the lifetime's end, or the ACK limit if that is sooner */
 	DLG_DO_ARM_LINGER = 1 << 5,
 	DLG_DO_NO_LINGER = 1 << 9,    /* nothing was sent: free as soon as nobody holds it */
 	DLG_DO_COUNT_PROCESSED = 1 << 6,
@@ -79,6 +81,12 @@ const struct dlg_rule *dlg_state_rule(enum dlg_state state, enum dlg_event event
 /* Apply an event: change the state and the gauges, arm the timer. Entry lock of `dlg` held. Returns the
  * actions of the rule; the caller carries out the second group after unlocking. */
 uint32_t dlg_state_apply_locked(struct dlg_cell *dlg, enum dlg_event event);
+
+/* Arm the timer anew as the present state asks for. Entry lock held. */
+void dlg_state_rearm_locked(struct dlg_cell *dlg);
+
+/* Make the timer due at the next tick. Entry lock held. */
+void dlg_state_hurry_locked(struct dlg_cell *dlg);
 
 /* The cell leaves the table: takes it out of the gauges. Entry lock held; for dlg_hash.c. */
 void dlg_state_forget_locked(struct dlg_cell *dlg);

@@ -29,6 +29,8 @@ static const char *const event_meaning[DLG_EVENTS] = {
 	[DLG_EV_ACK] = "an ACK was forwarded",
 	[DLG_EV_SEQUENTIAL] =
 		"another request was forwarded, or a BYE while other answered legs live",
+	[DLG_EV_BYE_NO_ACK] =
+		"the BYE of a leg was forwarded; of the answered legs left none got its ACK yet",
 	[DLG_EV_BYE] = "the BYE of the last answered leg was forwarded",
 	[DLG_EV_TERMINATE] = "the proxy ended the call with BYEs: dlg_end_dlg, end() of the API",
 	[DLG_EV_TIMEOUT] = "the dialog's timer ran out",
@@ -44,8 +46,9 @@ static const struct {
 	{ DLG_DO_RESET_LIFETIME, "the lifetime begins again" },
 	{ DLG_DO_END, "time and author of the end are noted" },
 	{ DLG_DO_ARM_SETUP, "timer: setup_timeout" },
-	{ DLG_DO_ARM_ACK, "timer: ack_timeout if the ACK must pass here, at most the lifetime" },
-	{ DLG_DO_ARM_LIFETIME, "timer: end of the lifetime" },
+	{ DLG_DO_AWAIT_ACK, "the ACK limit begins, if the ACK must pass here" },
+	{ DLG_DO_STOP_ACK, "no ACK limit any more" },
+	{ DLG_DO_ARM_LIFETIME, "timer: end of the lifetime, or the ACK limit if sooner" },
 	{ DLG_DO_ARM_LINGER, "timer: linger" },
 	{ DLG_DO_NO_LINGER, "freed as soon as nobody holds it" },
 	{ DLG_DO_COUNT_PROCESSED, "processed_dialogs + 1" },

@@ -53,9 +53,6 @@ int adapter_slot_init(void);
  * init. */
 void adapter_slot_watch(void);
 
-/* A transaction was made for this request. */
-void adapter_slot_has_tx(struct sip_msg *msg);
-
 /* Set while this process sends a request of our own, which is not the message in hand. */
 extern int adapter_sending;
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Reading messages.
+ *
  * tm hands out requests and stored replies that live in shared memory. Kamailio's parsers hang what
  * they find into the message, and private memory must never hang in a shared one: such messages are
  * read through what was parsed before they were copied, and through parsers of raw text. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Management commands as Kamailio RPC.
+ *
  * A reply is an array of what the command opens at top level. Nodes are structures, lists are
  * arrays; inside an array Kamailio knows no names, so those of its elements are left out. The whole
  * reply is built in memory. */

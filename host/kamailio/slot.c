@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The message in hand.
- * A worker has one request in hand at a time, except that a script may resume a suspended request
- * in the middle of it: hence a small stack. Slots are made before a request's script and ended after
- * it. Branch routes see the request itself; failure and reply routes see other messages, which have
- * no slot. */
+ *
+ * A worker has one request in hand at a time, except that a script may resume a suspended
+ * request in the middle of it: hence a small stack. Slots are made before a request's script and
+ * ended after it. Branch routes see the request itself; failure and reply routes see other
+ * messages, which have no slot. */
 
 #include "adapter.h"
 #include "../../dlg_handlers.h"
@@ -20,7 +21,6 @@ struct slot {
 	char method[32];  /* "ACK ": how it begins on the wire */
 	uint8_t is_ack;
 	uint8_t used;     /* the engine asked for it */
-	uint8_t has_tx;
 	uint8_t sent;
 	struct dlg_ctx ctx;
 };
@@ -39,11 +39,11 @@ static struct slot *find_slot(const struct sip_msg *msg)
 	return NULL;
 }
 
-/* It left this proxy without a transaction. Where nobody tells us what is sent, an ACK is taken for
+/* It left this proxy while its script ran. Where nobody tells us what is sent, an ACK is taken for
  * sent. */
 static int was_forwarded(const struct slot *s)
 {
-	return !s->has_tx && (watching ? s->sent : s->is_ack);
+	return watching ? s->sent : s->is_ack;
 }
 
 static void end_top(struct sip_msg *msg)
@@ -99,12 +99,10 @@ static int before_script(struct sip_msg *msg, unsigned flags, void *param)
 
 static int before_failure_route(struct sip_msg *msg, unsigned flags, void *param)
 {
-	struct slot *s = adapter_tm_resumed() ? new_slot(msg) : NULL;
-
 	(void)flags;
 	(void)param;
-	if (s)
-		s->has_tx = 1;
+	if (adapter_tm_resumed())
+		new_slot(msg);
 	return 1;
 }
 
@@ -155,14 +153,6 @@ void adapter_slot_watch(void)
 	if (!watching)
 		HOST_LOG(HOST_NOTICE, "another module watches what is sent: every ACK whose"
 				      " script has ended counts as forwarded");
-}
-
-void adapter_slot_has_tx(struct sip_msg *msg)
-{
-	struct slot *s = find_slot(msg);
-
-	if (s)
-		s->has_tx = 1;
 }
 
 struct dlg_ctx *host_ctx(struct host_msg *msg)

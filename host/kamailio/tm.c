@@ -91,7 +91,6 @@ static void on_new_cell(struct cell *t, int type, struct tmcb_params *p)
 	if (!dialog_running() || !p->req || p->req->first_line.type != SIP_REQUEST)
 		return;
 	note_unborn(t, p->req);
-	adapter_slot_has_tx(p->req);
 	dlg_handlers_on_new_tx((struct host_msg *)p->req, (struct host_tx *)t);
 	unborn.t = NULL;
 }
