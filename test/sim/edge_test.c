@@ -1,0 +1,981 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Corners that a review found wrong once: forks of which only one leg is acknowledged, requests
+ * and replies that cross what the proxy itself sends, contacts that are out of date, unfit or not
+ * confirmed yet, modules that end a call from inside an event, floods, numbers out of range. */
+#include "../../dlg_cb.h"
+#include "../unit/unit.h"
+#include "sim_audit.h"
+#include "sim_call.h"
+#include "sim_wrap.h"
+
+enum { LIFETIME = 300, SETUP_LIMIT = 60, ACK_LIMIT = 20 };
+
+static const struct sim_script plain, drop_valid = { .fate = SIM_DROP, .validate = 1 };
+static struct sim_call call;
+
+static void start(void)
+{
+	ck_assert(sim_wrapped());
+	ck_assert_int_eq(sim_call_start(16), 0);
+	dialog_conf.default_timeout = LIFETIME;
+	dialog_conf.setup_timeout = SETUP_LIMIT;
+	dialog_conf.ack_timeout = ACK_LIMIT;
+	sim_audit_begin();
+	sim_call_init(&call, 1);
+}
+
+static void expect(int state)
+{
+	sim_audit();
+	ck_assert_msg(!sim_violated(), "%s", sim_violated());
+	ck_assert_int_eq(sim_state(&call), state);
+}
+
+/* All transactions go away, all limits pass: nothing may be left. */
+static void finish(void)
+{
+	sim_faults_off();
+	sim_txs_free();
+	sim_sent_all(200);
+	sim_run(LIFETIME + 20);
+	sim_sent_all(200);
+	sim_run(20);
+	sim_sent_clear();
+	sim_audit_end();
+	ck_assert_msg(!sim_violated(), "%s", sim_violated());
+}
+
+static const char *why;
+
+static int end_with(const char *headers)
+{
+	const struct dlg_cell *seen = sim_peek(&call);
+	struct dlg_cell *dlg = dlg_hash_get(seen->h_entry, seen->h_id, DLG_BY_LOCAL);
+	int ret = dlg_handlers_end(dlg, dlg_str_of(headers), &why);
+
+	dlg_hash_put(dlg, DLG_BY_LOCAL);
+	return ret;
+}
+
+static int end_by_us(void)
+{
+	return end_with("");
+}
+
+static struct sim_result pass(struct sim_request r)
+{
+	return sim_step(&call, &r, &plain);
+}
+
+/* The request is relayed, whether it fits or not, and its transaction goes away. */
+static void pass_and_forget(struct sim_request r)
+{
+	struct sim_result res = pass(r);
+
+	if (res.tx)
+		sim_tx_free(res.tx);
+}
+
+static int validates(struct sim_request r)
+{
+	return sim_step(&call, &r, &drop_valid).validated;
+}
+
+static const struct dlg_leg *leg_of(const char *tag)
+{
+	const struct dlg_leg *leg = sim_peek(&call)->legs;
+
+	while (leg && !dlg_str_eq((struct dlg_str){ leg->tag, leg->tag_len }, dlg_str_of(tag)))
+		leg = leg->next;
+	return leg;
+}
+
+static unsigned count_legs(void)
+{
+	unsigned n = 0;
+
+	for (const struct dlg_leg *leg = sim_peek(&call)->legs; leg; leg = leg->next)
+		n++;
+	return n;
+}
+
+static void check_contacts(const char *caller, const char *callee)
+{
+	const struct dlg_cell *dlg = sim_peek(&call);
+	const struct dlg_leg *leg = leg_of(call.leg[0].tag);
+
+	ck_assert_view(((struct dlg_str){ dlg->caller_contact, dlg->caller_contact_len }), caller);
+	ck_assert_view(((struct dlg_str){ leg->contact, leg->contact_len }), callee);
+}
+
+/* The BYE of ours to the party with that To tag, of the leg with that From tag. */
+static const struct sim_sent *bye_to(const char *to_tag, const char *from_tag)
+{
+	for (const struct sim_sent *s = sim_sent_list(); s; s = s->next) {
+		if (!strcmp(s->to_tag, to_tag) && !strcmp(s->from_tag, from_tag))
+			return s;
+	}
+	return NULL;
+}
+
+/* Both parties of a leg were told. */
+static void check_byes(int leg)
+{
+	const struct sim_sent *down = bye_to(call.leg[leg].tag, call.from_tag);
+	const struct sim_sent *up = bye_to(call.from_tag, call.leg[leg].tag);
+
+	ck_assert_ptr_nonnull(down);
+	ck_assert_str_eq(down->method, "BYE");
+	ck_assert_str_eq(down->target, call.leg[leg].contact);
+	ck_assert_uint_gt(down->cseq, call.invite_cseq);
+	ck_assert_ptr_nonnull(up);
+	ck_assert_str_eq(up->target, call.contact);
+}
+
+static uint64_t expired(void)
+{
+	return dlg_state_counters()->expired;
+}
+
+/* ---- the ACK limit ---- */
+
+/* Two callees answer, only the first is acknowledged; the caller hangs up on that one. */
+static void only_the_leg_without_ack_is_left(void)
+{
+	sim_invite(&call);
+	sim_answer(&call, 0, 180);
+	sim_answer(&call, 1, 180);
+	sim_answer(&call, 0, 200);
+	sim_answer(&call, 1, 200);
+	sim_ack(&call, 0);
+	sim_gone(&call);
+	sim_run(2 * ACK_LIMIT);
+	expect(4);
+	sim_within(&call, HOST_BYE, DLG_DIR_DOWNSTREAM, 0, 200);
+	expect(3);
+}
+
+START_TEST(a_leg_without_ack_does_not_outlive_the_ack_limit)
+{
+	start();
+	only_the_leg_without_ack_is_left();
+	sim_run(ACK_LIMIT - 2);
+	expect(3);
+	ck_assert_uint_eq(dlg_state_active(), 1);
+	sim_run(4);
+	expect(5);
+	ck_assert_uint_eq(dlg_state_active(), 0);
+	ck_assert_uint_eq(expired(), 1);
+	finish();
+}
+END_TEST
+
+START_TEST(the_ack_of_the_leg_that_is_left_lifts_the_limit)
+{
+	start();
+	only_the_leg_without_ack_is_left();
+	sim_run(ACK_LIMIT - 2);
+	sim_ack(&call, 1);
+	expect(4);
+	sim_run(2 * ACK_LIMIT);
+	expect(4);
+	sim_within(&call, HOST_BYE, DLG_DIR_UPSTREAM, 1, 200);
+	expect(5);
+	ck_assert_uint_eq(expired(), 0);
+	finish();
+}
+END_TEST
+
+START_TEST(a_bye_on_the_leg_without_ack_leaves_the_other_as_it_is)
+{
+	start();
+	sim_invite(&call);
+	sim_answer(&call, 0, 200);
+	sim_answer(&call, 1, 200);
+	sim_ack(&call, 0);
+	sim_gone(&call);
+	ck_assert_int_eq(sim_within(&call, HOST_BYE, DLG_DIR_DOWNSTREAM, 1, 200).status, 4);
+	sim_run(2 * ACK_LIMIT);
+	expect(4);
+	finish();
+}
+END_TEST
+
+START_TEST(requests_before_the_ack_restart_the_lifetime_but_not_the_ack_limit)
+{
+	start();
+	dialog_conf.default_timeout = 40;
+	dialog_conf.ack_timeout = 60;
+	sim_invite(&call);
+	sim_answer(&call, 0, 200);
+	sim_gone(&call);
+	sim_run(30);
+	sim_within(&call, HOST_OTHER, DLG_DIR_UPSTREAM, 0, 200);
+	sim_run(25);
+	expect(3); /* beyond the first lifetime */
+	sim_within(&call, HOST_OTHER, DLG_DIR_UPSTREAM, 0, 200);
+	sim_run(7);
+	expect(5); /* 62 s after the answer */
+	ck_assert_uint_eq(expired(), 1);
+	finish();
+}
+END_TEST
+
+START_TEST(after_the_ack_only_the_lifetime_counts)
+{
+	start();
+	sim_invite(&call);
+	sim_answer(&call, 0, 200);
+	sim_gone(&call);
+	sim_run(ACK_LIMIT - 2);
+	sim_within(&call, HOST_OTHER, DLG_DIR_UPSTREAM, 0, 200);
+	sim_ack(&call, 0);
+	sim_run(LIFETIME - 10);
+	expect(4);
+	sim_run(12);
+	expect(5);
+	finish();
+}
+END_TEST
+
+/* ---- our own BYEs and the parties' numbers ---- */
+
+START_TEST(a_bye_that_crosses_ours_still_fits)
+{
+	struct sim_request up = { .method = HOST_BYE, .dir = DLG_DIR_UPSTREAM };
+	struct sim_request down = { .method = HOST_BYE };
+
+	start();
+	sim_talk(&call);
+	sim_within(&call, HOST_OTHER, DLG_DIR_UPSTREAM, 0, 200);
+	up.cseq = call.leg[0].cseq + 1;
+	down.cseq = call.cseq + 1;
+	ck_assert_int_eq(end_by_us(), 0);
+	expect(5);
+	ck_assert_uint_eq(bye_to(call.leg[0].tag, call.from_tag)->cseq, down.cseq);
+	ck_assert_int_eq(validates(up), 1);
+	ck_assert_int_eq(validates(down), 1);
+	up.cseq--;
+	down.cseq--;
+	ck_assert_int_eq(validates(up), -1);
+	ck_assert_int_eq(validates(down), -1);
+	finish();
+}
+END_TEST
+
+START_TEST(byes_that_could_not_be_sent_use_up_no_number_of_a_party)
+{
+	struct sim_result res;
+	uint32_t last;
+
+	start();
+	sim_talk(&call);
+	last = call.cseq;
+	sim_faults.send_fail_mask = 3;
+	ck_assert_int_eq(end_by_us(), -1);
+	expect(4);
+	res = sim_step(&call, &(struct sim_request){ .method = HOST_OTHER, .cseq = last + 1 },
+		       &sim_checked);
+	ck_assert_int_eq(res.validated, 1);
+	expect(4);
+	ck_assert_int_eq(end_by_us(), 0);
+	expect(5);
+	ck_assert_uint_eq(bye_to(call.leg[0].tag, call.from_tag)->cseq, last + 2);
+	ck_assert_uint_eq(bye_to(call.from_tag, call.leg[0].tag)->cseq, 2);
+	finish();
+}
+END_TEST
+
+START_TEST(numbers_beyond_31_bits_never_fit)
+{
+	static const uint32_t bad[] = { 0x80000000u, 3000000000u, UINT32_MAX };
+
+	start();
+	sim_talk(&call);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct sim_request r = { .method = HOST_BYE, .cseq = bad[i] };
+
+		ck_assert_int_eq(validates(r), -1);
+		pass_and_forget((struct sim_request){ .method = HOST_OTHER, .cseq = bad[i] });
+		ck_assert_int_eq(validates(r), -1);
+		r.dir = DLG_DIR_UPSTREAM; /* the callee's first request */
+		ck_assert_int_eq(validates(r), -1);
+		r.method = HOST_ACK;
+		ck_assert_int_eq(validates(r), -1);
+	}
+	ck_assert_int_eq(validates((struct sim_request){ .method = HOST_BYE, .cseq = INT32_MAX }),
+			 1);
+	finish();
+}
+END_TEST
+
+static void invite_numbered(enum sim_create how, uint32_t cseq)
+{
+	struct sim_script script = { .create = how, .record_route = 1 };
+	struct sim_request r = { .method = HOST_INVITE, .initial = 1, .cseq = cseq };
+
+	sim_step(&call, &r, &script);
+	sim_audit();
+	sim_gone(&call);
+}
+
+START_TEST(an_invite_with_such_a_number_creates_no_dialog)
+{
+	start();
+	invite_numbered(SIM_CREATE_BEFORE, 0x80000000u);
+	invite_numbered(SIM_CREATE_FLAG, 0x80000000u);
+	invite_numbered(SIM_CREATE_FLAG, UINT32_MAX);
+	ck_assert_uint_eq(dialog_stat_processed_dialogs(), 0);
+	invite_numbered(SIM_CREATE_BEFORE, INT32_MAX);
+	invite_numbered(SIM_CREATE_FLAG, INT32_MAX - 1);
+	ck_assert_uint_eq(dialog_stat_processed_dialogs(), 2);
+	finish();
+}
+END_TEST
+
+/* ---- contacts ---- */
+
+#define NEW_ALICE "sip:alice@127.0.0.8:6000"
+#define OLD_ALICE "sip:alice@127.0.0.8:5000"
+#define NEW_BOB	  "sip:bob@127.0.0.8:6001"
+
+static struct host_tx *refresh(enum host_method method, uint32_t cseq, const char *contact)
+{
+	return pass((struct sim_request){ .method = method, .cseq = cseq, .contact = contact }).tx;
+}
+
+START_TEST(a_repeated_2xx_does_not_turn_contacts_back)
+{
+	struct host_tx *reinvite, *update;
+
+	start();
+	sim_talk(&call);
+	reinvite = refresh(HOST_INVITE, 20, OLD_ALICE);
+	sim_reply(&call, reinvite, 0, 200);
+	check_contacts(OLD_ALICE, call.leg[0].contact);
+	update = refresh(HOST_UPDATE, 21, NEW_ALICE);
+	sim_reply_from(&call, update, 0, 200, NEW_BOB);
+	check_contacts(NEW_ALICE, NEW_BOB);
+	sim_reply(&call, reinvite, 0, 200);
+	check_contacts(NEW_ALICE, NEW_BOB);
+	expect(4);
+	finish();
+}
+END_TEST
+
+START_TEST(a_late_2xx_does_not_turn_contacts_back)
+{
+	struct host_tx *reinvite, *update;
+
+	start();
+	sim_talk(&call);
+	reinvite = refresh(HOST_INVITE, 20, OLD_ALICE);
+	update = refresh(HOST_UPDATE, 21, NEW_ALICE);
+	sim_reply_from(&call, update, 0, 200, NEW_BOB);
+	sim_reply(&call, reinvite, 0, 200);
+	check_contacts(NEW_ALICE, NEW_BOB);
+	sim_reply(&call, refresh(HOST_UPDATE, 22, OLD_ALICE), 0, 200);
+	check_contacts(OLD_ALICE, call.leg[0].contact);
+	finish();
+}
+END_TEST
+
+START_TEST(a_contact_that_was_offered_may_be_used_before_its_2xx_is_seen)
+{
+	struct sim_request update = { .method = HOST_UPDATE, .dir = DLG_DIR_UPSTREAM };
+	struct sim_result res;
+
+	start();
+	sim_talk(&call);
+	update.contact = NEW_BOB;
+	ck_assert_int_eq(validates((struct sim_request){ .method = HOST_BYE, .ruri = NEW_BOB }),
+			 -1);
+	ck_assert_int_eq(validates(update), 1); /* refused by the script: nothing is offered */
+	ck_assert_int_eq(validates((struct sim_request){ .method = HOST_BYE, .ruri = NEW_BOB }),
+			 -1);
+	res = sim_step(&call, &update, &sim_checked);
+	ck_assert_int_eq(validates((struct sim_request){ .method = HOST_BYE, .ruri = NEW_BOB }), 1);
+	ck_assert_int_eq(validates((struct sim_request){ .method = HOST_BYE }), 1); /* as before */
+	ck_assert_int_eq(validates((struct sim_request){ .method = HOST_BYE,
+							 .ruri = "sip:mallory@127.0.0.66" }),
+			 -1);
+	ck_assert_int_eq(validates((struct sim_request){
+				 .method = HOST_BYE, .dir = DLG_DIR_UPSTREAM, .ruri = NEW_BOB }),
+			 -1); /* it is not the caller's */
+	check_contacts(call.contact, call.leg[0].contact);
+	sim_reply(&call, res.tx, 0, 200);
+	check_contacts(call.contact, NEW_BOB);
+	finish();
+}
+END_TEST
+
+/* Bytes that would tear a request line of ours apart. */
+static const char *const unfit[] = {
+	"sip:bob@127.0.0.9;x=\r\n Foo: bar", "sip:bob@127.0.0.9;x=\r\nFoo: bar", "sip:bob x@127.0.0.9",
+	"sip:bob@127.0.0.9;\tx",	     "sip:bob@127.0.0.9;x=\177",	 "sip:\1@127.0.0.9",
+};
+enum { UNFIT = sizeof(unfit) / sizeof(unfit[0]) };
+
+START_TEST(an_unfit_contact_of_the_callee_is_unknown)
+{
+	start();
+	for (unsigned i = 0; i < UNFIT; i++) {
+		sim_call_init(&call, 10 + i);
+		sim_invite(&call);
+		sim_reply_from(&call, call.pass[0].invite, 0, 200, unfit[i]);
+		sim_ack(&call, 0);
+		check_contacts(call.contact, "");
+		ck_assert_int_eq(end_by_us(), -1);
+		expect(5);
+		ck_assert_uint_eq(sim_sent_pending(), 1); /* to the caller */
+		ck_assert_str_eq(sim_sent_list()->target, call.contact);
+		sim_sent_all(200);
+		sim_sent_clear();
+	}
+	finish();
+}
+END_TEST
+
+START_TEST(an_unfit_contact_of_the_caller_is_unknown)
+{
+	start();
+	for (unsigned i = 0; i < UNFIT; i++) {
+		sim_call_init(&call, 10 + i);
+		sim_step(&call,
+			 &(struct sim_request){
+				 .method = HOST_INVITE, .initial = 1, .contact = unfit[i] },
+			 &sim_usual);
+		sim_answer(&call, 0, 200);
+		sim_ack(&call, 0);
+		check_contacts("", call.leg[0].contact);
+		ck_assert_int_eq(end_by_us(), -1);
+		ck_assert_uint_eq(sim_sent_pending(), 1);
+		ck_assert_str_eq(sim_sent_list()->target, call.leg[0].contact);
+		sim_sent_all(200);
+		sim_sent_clear();
+	}
+	finish();
+}
+END_TEST
+
+START_TEST(an_unfit_contact_refreshes_nothing)
+{
+	start();
+	sim_talk(&call);
+	for (unsigned i = 0; i < UNFIT; i++) {
+		struct host_tx *t = refresh(HOST_UPDATE, 20 + i, unfit[i]);
+
+		ck_assert_int_eq(
+			validates((struct sim_request){ .method = HOST_OTHER,
+							.dir = DLG_DIR_UPSTREAM,
+							.ruri = unfit[i] }),
+			-1);
+		sim_reply_from(&call, t, 0, 200, unfit[i]);
+		check_contacts(call.contact, call.leg[0].contact);
+	}
+	ck_assert_int_eq(end_by_us(), 0);
+	check_byes(0);
+	finish();
+}
+END_TEST
+
+START_TEST(blanks_around_a_contact_are_no_part_of_it)
+{
+	start();
+	sim_invite(&call);
+	sim_reply_from(&call, call.pass[0].invite, 0, 200, " " NEW_BOB "\t");
+	check_contacts(call.contact, NEW_BOB);
+	finish();
+}
+END_TEST
+
+/* ---- end() from inside an event ---- */
+
+static struct dlg_api api;
+
+/* What a module that ends the call in its callback found. */
+static struct {
+	unsigned calls, sent_inside;
+	int result, result_with_headers, final_inside;
+} ending;
+
+static void end_here(struct dlg_cell *dlg, int type, struct dlg_cb_params *p)
+{
+	unsigned sent = sim_sends_tried;
+
+	(void)type;
+	(void)p;
+	if (ending.calls++)
+		return;
+	ending.result_with_headers = api.end(dlg, "X-Why: bored");
+	ending.result = api.end(dlg, NULL);
+	ending.sent_inside = sim_sends_tried - sent;
+	ending.final_inside = call.pass[0].invite && call.pass[0].invite->refused;
+}
+
+/* From now on the call ends itself at the next event of that type. */
+static void end_itself(int type)
+{
+	const struct dlg_cell *seen = sim_peek(&call);
+	struct dlg_cell *dlg;
+
+	memset(&ending, 0, sizeof(ending));
+	ck_assert_int_eq(dlg_cb_bind(&api, DLG_API_VERSION, sizeof(api)), 0);
+	dlg = api.find(seen->h_entry, seen->h_id);
+	ck_assert_int_eq(api.register_dlgcb(dlg, type, end_here, NULL, NULL), 0);
+	api.put(dlg);
+}
+
+/* The event is over: it went its way, and nothing of ours did. */
+static void check_deferred(int state)
+{
+	ck_assert_uint_ge(ending.calls, 1);
+	ck_assert_int_eq(ending.result, 0);
+	ck_assert_int_eq(ending.result_with_headers, -1);
+	ck_assert_uint_eq(ending.sent_inside, 0);
+	ck_assert_int_eq(ending.final_inside, 0);
+	ck_assert_uint_eq(sim_sends_tried, 0);
+	expect(state);
+}
+
+static void early_call_ends_itself(int type)
+{
+	start();
+	sim_invite(&call);
+	end_itself(type);
+	sim_answer(&call, 0, 180);
+	check_deferred(2);
+	ck_assert_int_eq(call.pass[0].invite->final, 0);
+	sim_run(2);
+	expect(5);
+	ck_assert_int_eq(call.pass[0].invite->final, 480);
+	ck_assert_int_eq(call.pass[0].invite->refused, 1); /* cancels the branches */
+	ck_assert_uint_eq(sim_sends_tried, 0);
+	finish();
+}
+
+START_TEST(end_from_a_reply_being_forwarded)
+{
+	early_call_ends_itself(DLGCB_RESPONSE_FWDED);
+}
+END_TEST
+
+START_TEST(end_from_the_first_provisional_reply)
+{
+	early_call_ends_itself(DLGCB_EARLY);
+}
+END_TEST
+
+static void check_ended_by_byes(void)
+{
+	sim_run(2);
+	expect(5);
+	ck_assert_uint_eq(sim_sends_tried, 2);
+	check_byes(0);
+	ck_assert_int_eq(sim_peek(&call)->ended_by, DLG_END_PROXY);
+	finish();
+}
+
+static void answered_call_ends_itself(int type)
+{
+	start();
+	sim_invite(&call);
+	end_itself(type);
+	sim_answer(&call, 0, 200);
+	check_deferred(3);
+	check_ended_by_byes();
+}
+
+START_TEST(end_from_the_answer_being_forwarded)
+{
+	answered_call_ends_itself(DLGCB_RESPONSE_FWDED);
+}
+END_TEST
+
+START_TEST(end_from_the_answer)
+{
+	answered_call_ends_itself(DLGCB_CONFIRMED);
+}
+END_TEST
+
+static void talking_call_ends_itself(int type)
+{
+	start();
+	sim_talk(&call);
+	end_itself(type);
+	sim_within(&call, HOST_OTHER, DLG_DIR_UPSTREAM, 0, 200);
+	check_deferred(4);
+	check_ended_by_byes();
+}
+
+START_TEST(end_from_a_sequential_request)
+{
+	talking_call_ends_itself(DLGCB_REQ_WITHIN);
+}
+END_TEST
+
+START_TEST(end_from_a_reply_to_a_sequential_request)
+{
+	talking_call_ends_itself(DLGCB_RESPONSE_WITHIN);
+}
+END_TEST
+
+START_TEST(an_answer_overtakes_the_wish_to_end)
+{
+	start();
+	sim_invite(&call);
+	end_itself(DLGCB_EARLY);
+	sim_answer(&call, 0, 180);
+	sim_answer(&call, 0, 200);
+	check_deferred(3);
+	sim_ack(&call, 0); /* and the ACK, which changes the timer, too */
+	expect(4);
+	check_ended_by_byes();
+}
+END_TEST
+
+START_TEST(a_bye_overtakes_the_wish_to_end)
+{
+	start();
+	sim_talk(&call);
+	end_itself(DLGCB_REQ_WITHIN);
+	sim_within(&call, HOST_OTHER, DLG_DIR_DOWNSTREAM, 0, 200);
+	sim_within(&call, HOST_BYE, DLG_DIR_DOWNSTREAM, 0, 200);
+	check_deferred(5);
+	sim_run(3);
+	ck_assert_uint_eq(sim_sends_tried, 0);
+	ck_assert_int_eq(sim_peek(&call)->ended_by, DLG_END_CALLER);
+	sim_run(6);
+	expect(0);
+	finish();
+}
+END_TEST
+
+START_TEST(outside_of_events_the_end_is_at_once)
+{
+	start();
+	sim_talk(&call);
+	ck_assert_int_eq(end_with("X-Why: bored"), 0);
+	expect(5);
+	check_byes(0);
+	ck_assert_str_eq(sim_sent_list()->headers, "X-Why: bored\r\n");
+	finish();
+}
+END_TEST
+
+/* ---- copies of an INVITE ---- */
+
+static struct sim_result second;
+static int unlocks_left;
+
+static void second_script_ends(void)
+{
+	if (unlocks_left-- == 0)
+		sim_step_end(&second);
+}
+
+START_TEST(two_scripts_that_give_the_invite_no_transaction_leave_nothing)
+{
+	struct sim_script open = { .record_route = 1, .fate = SIM_SL_REPLY, .keep_open = 1 };
+	struct sim_request r = { .method = HOST_INVITE, .initial = 1, .cseq = 20, .branch = 77 };
+
+	start();
+	for (int after = 0; after < 4; after++) {
+		struct sim_result first;
+
+		sim_call_init(&call, 30 + (unsigned)after);
+		first = sim_step(&call, &r, &open);
+		second = sim_step(&call, &r, &open);
+		ck_assert_int_eq(second.created, 1);
+		expect(1);
+		unlocks_left = after;
+		sim_interleave = second_script_ends;
+		sim_step_end(&first);
+		sim_interleave = NULL;
+		sim_step_end(&second);
+		sim_run(3);
+		expect(0);
+	}
+	ck_assert_uint_eq(dialog_stat_processed_dialogs(), 4);
+	ck_assert_uint_eq(dialog_stat_failed_dialogs(), 0);
+	ck_assert_uint_eq(expired(), 0);
+	finish();
+}
+END_TEST
+
+START_TEST(a_late_copy_of_the_invite_leaves_the_call_alone)
+{
+	struct sim_request r = { .method = HOST_INVITE, .initial = 1, .cseq = 20, .branch = 5000 };
+	struct sim_call copy;
+	struct sim_result res;
+
+	start();
+	sim_step(&call, &r, &sim_usual);
+	sim_answer(&call, 0, 200);
+	sim_ack(&call, 0);
+	sim_gone(&call);
+	sim_run(100); /* the transaction layer has forgotten it */
+	copy = call;
+	res = sim_step(&copy, &r, &sim_usual);
+	sim_reply(&copy, res.tx, 1, 200);
+	if (sim_state(&copy))
+		ck_assert_str_ne(copy.pass[0].cookie, call.pass[0].cookie);
+	ck_assert_uint_eq(count_legs(), 1);
+	expect(4);
+	sim_run(2 * ACK_LIMIT);
+	expect(4);
+	ck_assert_int_eq(sim_within(&call, HOST_BYE, DLG_DIR_DOWNSTREAM, 0, 200).status, 5);
+	expect(5);
+	ck_assert_int_eq(sim_peek(&call)->ended_by, DLG_END_CALLER);
+	finish();
+}
+END_TEST
+
+/* ---- answers that cross the end ---- */
+
+START_TEST(a_forks_answer_that_crosses_our_byes_gets_its_own)
+{
+	start();
+	sim_invite(&call);
+	sim_answer(&call, 0, 180);
+	sim_answer(&call, 1, 180);
+	sim_answer(&call, 0, 200);
+	sim_ack(&call, 0);
+	ck_assert_int_eq(end_by_us(), 0);
+	expect(5);
+	check_byes(0);
+	sim_answer(&call, 1, 200);
+	ck_assert_uint_eq(sim_sends_tried, 2); /* the 200 goes first */
+	sim_run(2);
+	expect(5);
+	ck_assert_uint_eq(sim_sends_tried, 4);
+	check_byes(1);
+	sim_answer(&call, 1, 200); /* again */
+	sim_run(3);
+	ck_assert_uint_eq(sim_sends_tried, 4);
+	finish();
+}
+END_TEST
+
+static void answer_after_the_setup_limit(unsigned seconds)
+{
+	start();
+	sim_invite(&call);
+	sim_answer(&call, 0, 180);
+	sim_run(SETUP_LIMIT + 2);
+	expect(5);
+	ck_assert_int_eq(call.pass[0].invite->final, 408);
+	sim_run(seconds);
+	sim_answer(&call, 0, 200);
+	ck_assert_uint_eq(sim_sends_tried, 0);
+	sim_run(2);
+	expect(5);
+	ck_assert_uint_eq(sim_sends_tried, 2);
+	check_byes(0);
+	ck_assert_uint_eq(dlg_state_active(), 0);
+	ck_assert_uint_eq(expired(), 1);
+	finish();
+}
+
+START_TEST(an_answer_that_crosses_the_setup_limit_gets_a_bye)
+{
+	answer_after_the_setup_limit(0);
+}
+END_TEST
+
+START_TEST(even_when_the_dialog_only_waits_for_its_transaction)
+{
+	answer_after_the_setup_limit(20);
+}
+END_TEST
+
+/* Whoever ended the call, it was not us: what comes late is the parties' business. */
+static void check_left_alone(void)
+{
+	expect(5);
+	sim_answer(&call, 0, 200);
+	sim_run(3);
+	expect(5);
+	ck_assert_uint_eq(sim_sent_pending(), 0);
+	ck_assert_uint_eq(dlg_state_active(), 0);
+	finish();
+}
+
+START_TEST(an_answer_after_a_408_of_the_transaction_layer_gets_none)
+{
+	start();
+	sim_invite(&call);
+	sim_answer(&call, 0, 180);
+	sim_tx_event(call.pass[0].invite, DLG_TX_NEGATIVE, NULL, 408);
+	ck_assert_uint_eq(sim_sends_tried, 0);
+	check_left_alone();
+}
+END_TEST
+
+START_TEST(an_end_that_failed_is_no_end)
+{
+	start();
+	sim_invite(&call);
+	sim_answer(&call, 0, 180);
+	sim_faults.refuse_one_in = 1;
+	ck_assert_int_eq(end_by_us(), -1);
+	sim_faults.refuse_one_in = 0;
+	expect(2);
+	sim_answer(&call, 1, 486);
+	check_left_alone();
+}
+END_TEST
+
+START_TEST(nor_are_byes_of_which_none_could_be_sent)
+{
+	start();
+	sim_invite(&call);
+	sim_answer(&call, 1, 200);
+	sim_ack(&call, 1);
+	sim_faults.send_fail_mask = 3;
+	ck_assert_int_eq(end_by_us(), -1);
+	expect(4);
+	sim_within(&call, HOST_BYE, DLG_DIR_DOWNSTREAM, 1, 200);
+	check_left_alone();
+}
+END_TEST
+
+/* ---- half an end ---- */
+
+START_TEST(one_party_that_cannot_be_told_does_not_keep_the_call)
+{
+	start();
+	for (int i = 0; i < 2; i++) {
+		sim_call_init(&call, 40 + (unsigned)i);
+		sim_talk(&call);
+		sim_faults.send_fail_mask = 1 << i;
+		ck_assert_int_eq(end_by_us(), -1);
+		ck_assert_str_eq(why, "Operation failed");
+		expect(5);
+		ck_assert_uint_eq(dlg_state_active(), 0);
+		ck_assert_uint_eq(sim_sent_pending(), 1);
+		ck_assert_str_eq(sim_sent_list()->to_tag, i ? call.from_tag : call.leg[0].tag);
+		sim_sent_all(200);
+		sim_sent_clear();
+		ck_assert_int_eq(end_by_us(), -1);
+		ck_assert_uint_eq(sim_sent_pending(), 0);
+	}
+	finish();
+}
+END_TEST
+
+/* ---- no memory for a BYE ---- */
+
+static void bye_without_a_follower(enum sim_fate fate, int state)
+{
+	struct sim_script script = { .fate = fate };
+	struct sim_result res;
+
+	res = sim_step(&call, &(struct sim_request){ .method = HOST_BYE }, &script);
+	ck_assert_ptr_nonnull(res.tx);
+	ck_assert_ptr_null(res.tx->attached);
+	sim_faults_off();
+	sim_tx_event(res.tx, DLG_TX_SUCCESS, NULL, 200);
+	sim_tx_free(res.tx);
+	expect(state);
+}
+
+START_TEST(a_bye_whose_transaction_cannot_be_followed_ends_the_call)
+{
+	start();
+	sim_talk(&call);
+	sim_faults.attach_one_in = 1;
+	bye_without_a_follower(SIM_T_REPLY, 4);
+	sim_faults.attach_one_in = 1;
+	bye_without_a_follower(SIM_RELAY, 5);
+	sim_call_init(&call, 2);
+	sim_talk(&call);
+	sim_faults.mem_allow = 0;
+	bye_without_a_follower(SIM_T_REPLY, 4);
+	sim_faults.mem_allow = 0;
+	bye_without_a_follower(SIM_RELAY, 5);
+	ck_assert_int_eq(sim_peek(&call)->ended_by, DLG_END_CALLER);
+	finish();
+}
+END_TEST
+
+/* ---- floods ---- */
+
+static void reply_from_tag(unsigned n, int code)
+{
+	snprintf(call.leg[2].tag, sizeof(call.leg[2].tag), "flood-%u", n);
+	sim_answer(&call, 2, code);
+}
+
+START_TEST(endless_forks_do_not_fill_the_memory)
+{
+	unsigned n = 0;
+
+	start();
+	sim_invite(&call);
+	for (; n < 5000; n++)
+		reply_from_tag(n, n % 2 ? 180 : 183);
+	ck_assert_uint_eq(count_legs(), DLG_LEGS_EARLY_MAX);
+	expect(2);
+	reply_from_tag(0, 200); /* one of those that are known */
+	ck_assert_uint_eq(count_legs(), DLG_LEGS_EARLY_MAX);
+	expect(3);
+	while (count_legs() < DLG_LEGS_MAX) {
+		reply_from_tag(++n, 200);
+		ck_assert_ptr_nonnull(leg_of(call.leg[2].tag));
+		ck_assert_int_eq(leg_of(call.leg[2].tag)->state, DLG_LEG_ANSWERED);
+	}
+	for (unsigned more = 0; more < 1000; more++)
+		reply_from_tag(++n, more % 2 ? 200 : 180);
+	ck_assert_uint_eq(count_legs(), DLG_LEGS_MAX);
+	expect(3);
+	ck_assert_int_eq(end_by_us(), 0);
+	expect(5);
+	ck_assert_uint_eq(sim_sent_pending(), 2 * (DLG_LEGS_MAX - DLG_LEGS_EARLY_MAX + 1));
+	finish();
+}
+END_TEST
+
+int main(void)
+{
+	return unit_run(
+		"edges",
+		UNIT_TESTS{ a_leg_without_ack_does_not_outlive_the_ack_limit,
+			    the_ack_of_the_leg_that_is_left_lifts_the_limit,
+			    a_bye_on_the_leg_without_ack_leaves_the_other_as_it_is,
+			    requests_before_the_ack_restart_the_lifetime_but_not_the_ack_limit,
+			    after_the_ack_only_the_lifetime_counts,
+			    a_bye_that_crosses_ours_still_fits,
+			    byes_that_could_not_be_sent_use_up_no_number_of_a_party,
+			    numbers_beyond_31_bits_never_fit,
+			    an_invite_with_such_a_number_creates_no_dialog,
+			    a_repeated_2xx_does_not_turn_contacts_back,
+			    a_late_2xx_does_not_turn_contacts_back,
+			    a_contact_that_was_offered_may_be_used_before_its_2xx_is_seen,
+			    an_unfit_contact_of_the_callee_is_unknown,
+			    an_unfit_contact_of_the_caller_is_unknown,
+			    an_unfit_contact_refreshes_nothing,
+			    blanks_around_a_contact_are_no_part_of_it,
+			    end_from_a_reply_being_forwarded,
+			    end_from_the_first_provisional_reply,
+			    end_from_the_answer_being_forwarded,
+			    end_from_the_answer,
+			    end_from_a_sequential_request,
+			    end_from_a_reply_to_a_sequential_request,
+			    an_answer_overtakes_the_wish_to_end,
+			    a_bye_overtakes_the_wish_to_end,
+			    outside_of_events_the_end_is_at_once,
+			    two_scripts_that_give_the_invite_no_transaction_leave_nothing,
+			    a_late_copy_of_the_invite_leaves_the_call_alone,
+			    a_forks_answer_that_crosses_our_byes_gets_its_own,
+			    an_answer_that_crosses_the_setup_limit_gets_a_bye,
+			    even_when_the_dialog_only_waits_for_its_transaction,
+			    an_answer_after_a_408_of_the_transaction_layer_gets_none,
+			    an_end_that_failed_is_no_end,
+			    nor_are_byes_of_which_none_could_be_sent,
+			    one_party_that_cannot_be_told_does_not_keep_the_call,
+			    a_bye_whose_transaction_cannot_be_followed_ends_the_call,
+			    endless_forks_do_not_fill_the_memory,
+			    NULL },
+		60);
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Random call histories. SIM_HISTORIES: how many (default 20000). SIM_SEED: run this one only.
+ * SIM_FIRST: the first seed. */
+#include <check.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "sim_history.h"
+
+static uint64_t from_env(const char *name, uint64_t value)
+{
+	const char *text = getenv(name);
+
+	return text ? strtoull(text, NULL, 0) : value;
+}
+
+static void print_stats(void)
+{
+	const struct sim_history_stats *s = &sim_history_stats;
+
+	printf("%" PRIu64 " histories, %" PRIu64 " steps, %" PRIu64 " dialogs (%" PRIu64
+	       " failed, %" PRIu64 " expired, %" PRIu64 " refused), %" PRIu64
+	       " BYEs of ours, %" PRIu64 " forged requests, %" PRIu64 " interleavings, %" PRIu64
+	       " failed allocations\n",
+	       s->histories, s->steps, s->dialogs, s->failed, s->expired, s->refused, s->byes_sent,
+	       s->forged, s->interleaved, s->alloc_failures);
+}
+
+START_TEST(no_history_violates_an_invariant)
+{
+	uint64_t one = from_env("SIM_SEED", 0), first = from_env("SIM_FIRST", 1);
+	uint64_t count = one ? 1 : from_env("SIM_HISTORIES", 20000);
+
+	if (one)
+		first = one;
+	ck_assert_int_eq(sim_history_start(), 0);
+	for (uint64_t seed = first; seed < first + count; seed++) {
+		const char *broken = sim_history_run(seed);
+
+		ck_assert_msg(!broken, "SIM_SEED=%" PRIu64 ": %s", seed, broken);
+	}
+	print_stats();
+	ck_assert(one || sim_history_stats.dialogs > count);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("histories");
+	TCase *c = tcase_create("random");
+	SRunner *r;
+	int failed;
+
+	tcase_set_timeout(c, 0);
+	tcase_add_test(c, no_history_violates_an_invariant);
+	suite_add_tcase(s, c);
+	r = srunner_create(s);
+	srunner_run_all(r, CK_NORMAL);
+	failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed != 0;
+}

@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The out-of-memory sweep: every scenario with 0, 1, 2... allocations allowed. Calls go on,
+ * nothing leaks, and with memory back everything works again. */
+#include "../../dlg_cb.h"
+#include "../../dlg_mem.h"
+#include "../../dlg_vals.h"
+#include "../unit/unit.h"
+#include "sim_audit.h"
+#include "sim_call.h"
+#include "sim_track.h"
+#include "sim_wrap.h"
+
+static struct sim_call call;
+
+static void check_rules(void)
+{
+	sim_audit();
+	ck_assert_msg(!sim_violated(), "%s", sim_violated());
+}
+
+static void free_tx(struct sim_result res)
+{
+	check_rules();
+	if (res.tx)
+		sim_tx_free(res.tx);
+}
+
+/* ---- scenarios ---- */
+
+static void talk_and_hang_up(void)
+{
+	sim_talk(&call);
+	sim_within(&call, HOST_BYE, DLG_DIR_DOWNSTREAM, 0, 200);
+}
+
+static void talk_with_routes(void)
+{
+	snprintf(call.routes, sizeof(call.routes), "<sip:127.0.0.4;lr>,<sip:127.0.0.5;lr>");
+	snprintf(call.leg[0].routes, sizeof(call.leg[0].routes), "<sip:127.0.0.6;lr>");
+	talk_and_hang_up();
+}
+
+static void created_by_flag(void)
+{
+	struct sim_script script = { .create = SIM_CREATE_FLAG, .record_route = 1 };
+
+	sim_step(&call, &(struct sim_request){ .method = HOST_INVITE, .initial = 1 }, &script);
+	sim_answer(&call, 0, 183);
+	sim_answer(&call, 0, 486);
+}
+
+static void forked(void)
+{
+	sim_invite(&call);
+	for (int leg = 0; leg < SIM_LEGS; leg++)
+		sim_answer(&call, leg, 180);
+	sim_answer(&call, 1, 200);
+	sim_answer(&call, 2, 200);
+	sim_ack(&call, 1);
+	sim_ack(&call, 2);
+	sim_within(&call, HOST_BYE, DLG_DIR_UPSTREAM, 1, 200);
+	sim_within(&call, HOST_BYE, DLG_DIR_UPSTREAM, 2, 200);
+}
+
+static void contacts_refreshed(void)
+{
+	struct sim_request r = { .method = HOST_INVITE, .contact = "sip:alice@127.0.0.88:7000" };
+	struct sim_result res;
+
+	sim_talk(&call);
+	res = sim_step(&call, &r, &sim_checked);
+	if (res.tx && !res.refused)
+		sim_reply_from(&call, res.tx, 0, 200, "sip:bob@127.0.0.88:7001");
+	free_tx(res);
+	sim_within(&call, HOST_BYE, DLG_DIR_DOWNSTREAM, 0, 200);
+}
+
+static void ended_by_us(void)
+{
+	struct dlg_cell *dlg;
+	struct dlg_hash_cursor cur = { 0 };
+	const char *why;
+
+	sim_talk(&call);
+	if (dlg_hash_page(&cur, &dlg, 1, DLG_BY_LOCAL)) {
+		dlg_handlers_end(dlg, DLG_STR("X-Why: test"), &why);
+		dlg_hash_put(dlg, DLG_BY_LOCAL);
+	}
+	sim_sent_all(200);
+}
+
+static void use_values(struct host_msg *msg)
+{
+	struct dialog_arg args[2] = { { .text = DLG_STR("name") }, { .text = DLG_STR("value") } };
+	struct dialog_value number = { .kind = DIALOG_INT, .number = 42 }, out;
+
+	dialog_fn_store_dlg_value(msg, args);
+	args[1].text = DLG_STR("a longer value that takes the place of the first one, or does not");
+	dialog_fn_store_dlg_value(msg, args);
+	dialog_set_dlg_val(msg, DLG_STR("other"), &number);
+	dialog_get_dlg_val(msg, DLG_STR("name"), &out);
+}
+
+static void with_values(void)
+{
+	struct sim_script script = { .record_route = 1, .extra = use_values };
+
+	sim_step(&call, &(struct sim_request){ .method = HOST_INVITE, .initial = 1 }, &script);
+	sim_answer(&call, 0, 200);
+	sim_ack(&call, 0);
+	sim_within(&call, HOST_BYE, DLG_DIR_DOWNSTREAM, 0, 200);
+}
+
+static void spiral(void)
+{
+	for (int pass = 0; pass < 2; pass++) {
+		struct sim_request r = {
+			.method = HOST_INVITE, .initial = 1, .pass = pass, .cseq = 10
+		};
+
+		sim_step(&call, &r, &sim_usual);
+	}
+	sim_reply(&call, call.pass[1].invite, 0, 200);
+	sim_reply(&call, call.pass[0].invite, 0, 200);
+}
+
+static void many_calls(void)
+{
+	for (unsigned i = 0; i < 40; i++) {
+		struct sim_call one;
+
+		sim_call_init(&one, 500 + i % 3);
+		one.cseq = i;
+		sim_talk(&one);
+	}
+}
+
+static const struct {
+	const char *name;
+	void (*run)(void);
+} scenarios[] = {
+	{ "talk and hang up", talk_and_hang_up },
+	{ "talk with routes", talk_with_routes },
+	{ "created by flag", created_by_flag },
+	{ "forked", forked },
+	{ "contacts refreshed", contacts_refreshed },
+	{ "ended by us", ended_by_us },
+	{ "with values", with_values },
+	{ "spiral", spiral },
+	{ "many calls", many_calls },
+};
+enum { SCENARIOS = sizeof(scenarios) / sizeof(scenarios[0]) };
+
+/* ---- the sweep ---- */
+
+static void clean_up(void)
+{
+	sim_faults_off();
+	sim_txs_free();
+	sim_sent_all(408);
+	sim_run(120);
+	sim_sent_clear();
+	sim_audit_end();
+	sim_track_end();
+}
+
+/* Returns whether an allocation was refused. */
+static int run_with(void (*run)(void), long allowed)
+{
+	uint64_t refused = sim_shm.failed;
+
+	sim_call_init(&call, 1);
+	sim_faults.mem_allow = allowed;
+	run();
+	check_rules();
+	clean_up();
+	return sim_shm.failed > refused;
+}
+
+static void start(void)
+{
+	ck_assert(sim_wrapped());
+	ck_assert_int_eq(sim_call_start(16), 0);
+	dialog_conf.default_timeout = 60;
+	ck_assert_int_eq(sim_track_start(), 0);
+	sim_audit_begin();
+}
+
+START_TEST(every_allocation_may_fail)
+{
+	long allowed = 0;
+
+	start();
+	while (run_with(scenarios[_i].run, allowed)) {
+		ck_assert_msg(!sim_violated(), "%s with %ld allocations: %s", scenarios[_i].name,
+			      allowed, sim_violated());
+		allowed++;
+	}
+	ck_assert_msg(!sim_violated(), "%s: %s", scenarios[_i].name, sim_violated());
+	ck_assert_int_gt(allowed, 2);
+}
+END_TEST
+
+START_TEST(refused_dialogs_are_counted_and_calls_go_on)
+{
+	struct host_tx *t;
+
+	start();
+	sim_call_init(&call, 1);
+	sim_faults.mem_allow = 0;
+	t = sim_invite(&call);
+	ck_assert_ptr_nonnull(t);
+	ck_assert_uint_eq(dlg_state_counters()->refused, 1);
+	ck_assert_uint_eq(dialog_stat_processed_dialogs(), 0);
+	sim_answer(&call, 0, 200);
+	sim_ack(&call, 0);
+	clean_up();
+	ck_assert_msg(!sim_violated(), "%s", sim_violated());
+	sim_call_init(&call, 1);
+	sim_talk(&call); /* with memory back */
+	ck_assert_int_eq(sim_state(&call), 4);
+}
+END_TEST
+
+START_TEST(the_hosts_memory_may_run_out)
+{
+	start();
+	sim_faults.shm_allow = 0; /* only what the engine has taken already */
+	for (unsigned i = 0; i < 2000; i++) {
+		struct sim_call one;
+
+		sim_call_init(&one, 1000 + i);
+		sim_invite(&one);
+		sim_answer(&one, 0, 180);
+	}
+	check_rules();
+	ck_assert_uint_gt(dlg_state_counters()->refused, 0);
+	ck_assert_uint_gt(dialog_stat_early_dialogs(), 0);
+	clean_up();
+	ck_assert_msg(!sim_violated(), "%s", sim_violated());
+}
+END_TEST
+
+START_TEST(start_without_memory_fails_cleanly)
+{
+	sim_faults.shm_allow = _i;
+	dialog_conf.hash_size = 16;
+	if (dialog_init() == 0) {
+		ck_assert_int_gt(_i, 3);
+		ck_assert_int_ne(dialog_running(), 0);
+	} else {
+		ck_assert_int_eq(dialog_running(), 0);
+	}
+	dialog_stop();
+	ck_assert_msg(!sim_violated(), "%s", sim_violated());
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("out of memory");
+	TCase *tcase = tcase_create("sweep");
+	SRunner *runner;
+	int failed;
+
+	tcase_set_timeout(tcase, 120);
+	tcase_add_loop_test(tcase, every_allocation_may_fail, 0, SCENARIOS);
+	tcase_add_test(tcase, refused_dialogs_are_counted_and_calls_go_on);
+	tcase_add_test(tcase, the_hosts_memory_may_run_out);
+	tcase_add_loop_test(tcase, start_without_memory_fails_cleanly, 0, 40);
+	suite_add_tcase(suite, tcase);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed != 0;
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef SIM_AUDIT_H
+#define SIM_AUDIT_H
+/* The invariants of the engine (design, section 4), checked from outside after each step of a
+ * simulation. What is broken is recorded with sim_violation(). */
+
+#include "sim_host.h"
+
+/* References the test itself holds through the API of other modules. */
+extern unsigned sim_audit_api_refs;
+
+/* Take the present totals and memory as the start value. The table must be empty. */
+void sim_audit_begin(void);
+
+/* Between two steps: no lock is held, gauges equal the table, every dialog has a timer and
+ * nothing else has, every reference belongs to somebody the simulation knows, totals only grow,
+ * no dialog is overdue. */
+void sim_audit(void);
+
+/* After everything is over: table empty, wheel empty, gauges zero, memory back at its start
+ * value. */
+void sim_audit_end(void);
+
+/* A fingerprint of everything that a request could change in the table: states, deadlines,
+ * CSeqs, contacts, flags, legs. Equal before and after a request that changed nothing. */
+uint64_t sim_audit_fingerprint(void);
+
+#endif

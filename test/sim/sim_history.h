@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef SIM_HISTORY_H
+#define SIM_HISTORY_H
+/* Random histories: a few calls whose messages are lost, doubled, delayed and overtake each
+ * other, with forks, spirals, cancelled and refused calls, forged requests, commands, callbacks
+ * that call back, failing allocations and sends. Everything follows from the seed; sim_audit()
+ * runs after each step. */
+
+#include <stdint.h>
+
+struct sim_history_stats {
+	uint64_t histories, steps, dialogs, failed, expired, answered, byes_sent, forged, refused;
+	uint64_t interleaved, alloc_failures;
+};
+extern struct sim_history_stats sim_history_stats;
+
+/* Once per process: starts the engine with a table of few entries and registers the callbacks. 0
+ * or -1. */
+int sim_history_start(void);
+
+/* Run one history from beginning to empty table. Returns NULL, or the invariant that was
+ * violated. */
+const char *sim_history_run(uint64_t seed);
+
+#endif

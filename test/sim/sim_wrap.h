@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef SIM_WRAP_H
+#define SIM_WRAP_H
+/* Wrappers around functions of the engine, put in by the linker (wrap.opts): for failing
+ * allocations, for interleaving "other processes" at the very points where the engine gives a
+ * lock back, and for planting defects that the simulation must catch. Programs linked without
+ * wrap.opts have none of this. */
+
+/* When set, called after every unlock of the engine while no lock is held: everything another
+ * process could do just then may be done by the function. It is not called again from within
+ * itself. */
+extern void (*sim_interleave)(void);
+
+/* One planted defect per class of the design's section 4. X(name, what goes wrong) */
+#define SIM_PLANTS(X)                                                        \
+	X(CALLBACK_UNDER_LOCK, "callbacks run under the entry lock")         \
+	X(LOG_UNDER_LOCK, "a log line is written under the entry lock")      \
+	X(TWO_LOCKS, "a second entry lock is taken")                         \
+	X(LOCK_NOT_RELEASED, "an entry lock is not given back")              \
+	X(REFERENCE_LEAKED, "a reference is not given back")                 \
+	X(REFERENCE_TWICE, "a reference is given back twice")                \
+	X(TIMER_NOT_ARMED, "a new dialog has no timer")                      \
+	X(TIMER_TOO_LATE, "a deadline is an hour off")                       \
+	X(TIMER_NOT_DISARMED, "a freed dialog stays in the wheel")           \
+	X(GAUGE_TWICE, "a gauge is changed twice")                           \
+	X(TOTAL_BACK, "a total goes back")                                   \
+	X(REVIVED, "an ended call is revived")                               \
+	X(PIECE_LEAKED, "a piece of memory is not given back")               \
+	X(HALF_CREATED, "a failed creation leaves the dialog behind")        \
+	X(TAG_NOT_CHECKED, "any To tag is taken for a leg's")                \
+	X(CALLBACK_TWICE, "a callback runs twice")                           \
+	X(CALLBACK_MISSED, "the end of a call is not told")
+
+enum sim_plant {
+	SIM_PLANT_NONE,
+#define X(name, what) SIM_PLANT_##name,
+	SIM_PLANTS(X)
+#undef X
+	SIM_PLANT_N
+};
+
+/* The defect in force. */
+extern enum sim_plant sim_plant;
+/* How often it struck. */
+extern unsigned sim_plant_hits;
+
+/* Nonzero when the program was linked with wrap.opts. */
+int sim_wrapped(void);
+
+#endif

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "../../dlg_route.h"
+#include "unit.h"
+
+static const char set[] = "<sip:127.0.0.1:15082;lr;a=b>,\"disp, \\\"x\\\" <no>\" "
+			  "<sip:10.9.9.9;lr>;hp=1 , ,  sip:a@b;p=1,"
+			  "<sip:c?h=a,b>";
+
+START_TEST(commas_in_quotes_and_brackets_do_not_separate)
+{
+	struct dlg_str list = dlg_str_of(set), entry;
+
+	ck_assert_uint_eq(dlg_route_count(list), 4);
+	ck_assert_int_eq(dlg_route_next(&list, &entry), 0);
+	ck_assert_view(entry, "<sip:127.0.0.1:15082;lr;a=b>");
+	ck_assert_int_eq(dlg_route_next(&list, &entry), 0);
+	ck_assert_view(entry, "\"disp, \\\"x\\\" <no>\" <sip:10.9.9.9;lr>;hp=1");
+	ck_assert_int_eq(dlg_route_next(&list, &entry), 0);
+	ck_assert_view(entry, "sip:a@b;p=1");
+	ck_assert_int_eq(dlg_route_next(&list, &entry), 0);
+	ck_assert_view(entry, "<sip:c?h=a,b>");
+	ck_assert_int_eq(dlg_route_next(&list, &entry), -1);
+}
+END_TEST
+
+START_TEST(an_empty_list_has_no_entries)
+{
+	ck_assert_uint_eq(dlg_route_count(DLG_STR_NONE), 0);
+	ck_assert_uint_eq(dlg_route_count(DLG_STR(" , ,, ")), 0);
+	ck_assert_view(dlg_route_last_uri(DLG_STR(",")), "");
+}
+END_TEST
+
+START_TEST(uri_is_found_in_every_form_of_entry)
+{
+	ck_assert_view(dlg_route_uri(DLG_STR("<sip:a@b;lr>;x=y")), "sip:a@b;lr");
+	ck_assert_view(dlg_route_uri(DLG_STR("\"a <b>\" <sip:c>")), "sip:c");
+	ck_assert_view(dlg_route_uri(DLG_STR("Bob <sips:c>")), "sips:c");
+	ck_assert_view(dlg_route_uri(DLG_STR("sip:c;tag=1")), "sip:c");
+	ck_assert_view(dlg_route_uri(DLG_STR("<sip:c")), "");
+	ck_assert_view(dlg_route_uri(DLG_STR("")), "");
+	ck_assert_view(dlg_route_last_uri(dlg_str_of(set)), "sip:c?h=a,b");
+}
+END_TEST
+
+static void check_slice(unsigned skip, unsigned take, int reverse, const char *expected)
+{
+	struct dlg_buf out = { 0 };
+
+	dlg_buf_add(&out, DLG_STR("|"));
+	dlg_route_slice(&out, DLG_STR("<sip:1>, <sip:2>,<sip:3>"), skip, take, reverse);
+	ck_assert_view(dlg_buf_view(&out), expected);
+	dlg_buf_free(&out);
+}
+
+START_TEST(slices_forward_and_reversed)
+{
+	check_slice(0, 3, 0, "|<sip:1>,<sip:2>,<sip:3>");
+	check_slice(0, 3, 1, "|<sip:3>,<sip:2>,<sip:1>");
+	check_slice(1, 1, 0, "|<sip:2>");
+	check_slice(1, 2, 1, "|<sip:3>,<sip:2>");
+	check_slice(0, 2, 1, "|<sip:2>,<sip:1>");
+	check_slice(2, 9, 0, "|<sip:3>");
+	check_slice(3, 1, 1, "|");
+	check_slice(0, 0, 1, "|");
+	check_slice(9, 4294967295u, 0, "|");
+}
+END_TEST
+
+static void check_equal(const char *a, const char *b, int expected)
+{
+	ck_assert_msg(dlg_route_uri_eq(dlg_str_of(a), dlg_str_of(b)) == expected, "%s %s %s", a,
+		      expected ? "differs from" : "equals", b);
+	ck_assert_msg(dlg_route_uri_eq(dlg_str_of(b), dlg_str_of(a)) == expected, "%s %s %s", b,
+		      expected ? "differs from" : "equals", a);
+}
+
+START_TEST(uris_equal_in_rfc_3261_19_1_4)
+{
+	check_equal("sip:%61lice@atlanta.com;transport=TCP", "sip:alice@AtLanTa.CoM;Transport=tcp",
+		    1);
+	check_equal("sip:carol@chicago.com", "sip:carol@chicago.com;newparam=5", 1);
+	check_equal("sip:carol@chicago.com", "sip:carol@chicago.com;security=on", 1);
+	check_equal("sip:carol@chicago.com;newparam=5", "sip:carol@chicago.com;security=on", 1);
+	check_equal("sip:biloxi.com;transport=tcp;method=REGISTER?to=sip:bob%40biloxi.com",
+		    "sip:biloxi.com;method=REGISTER;transport=tcp?to=sip:bob%40biloxi.com", 1);
+	check_equal("sip:alice@atlanta.com?subject=project%20x&priority=urgent",
+		    "sip:alice@atlanta.com?priority=urgent&subject=project%20x", 1);
+}
+END_TEST
+
+START_TEST(uris_different_in_rfc_3261_19_1_4)
+{
+	check_equal("SIP:ALICE@AtLanTa.CoM;Transport=udp", "sip:alice@AtLanTa.CoM;Transport=UDP",
+		    0);
+	check_equal("sip:bob@biloxi.com", "sip:bob@biloxi.com:5060", 0);
+	check_equal("sip:bob@biloxi.com", "sip:bob@biloxi.com;transport=udp", 0);
+	check_equal("sip:bob@biloxi.com", "sip:bob@biloxi.com:6000;transport=tcp", 0);
+	check_equal("sip:carol@chicago.com", "sip:carol@chicago.com?Subject=next%20meeting", 0);
+	check_equal("sip:bob@phone21.boxesbybob.com", "sip:bob@192.0.2.4", 0);
+	check_equal("sip:carol@chicago.com;security=on", "sip:carol@chicago.com;security=off", 0);
+}
+END_TEST
+
+START_TEST(uris_compare_piece_by_piece)
+{
+	check_equal("sip:a@b", "sips:a@b", 0);
+	check_equal("sip:b", "sip:a@b", 0);
+	check_equal("sip:a@b;user=phone", "sip:a@b", 0);
+	check_equal("sip:a@b;ttl=1", "sip:a@b", 0);
+	check_equal("sip:a@b;method=INVITE", "sip:a@b", 0);
+	check_equal("sip:a@b;maddr=1.1.1.1", "sip:a@b", 0);
+	check_equal("sip:a@b;lr", "sip:a@b;lr=on", 0);
+	check_equal("sip:a@b;lr", "sip:a@b", 1);
+	check_equal("sip:[2001:DB8::1]:5060", "sip:[2001:db8::1]:5060", 1);
+	check_equal("sip:[2001:db8::1]", "sip:[2001:db8::1]:5060", 0);
+	check_equal("sip:a:pw@b", "sip:a:pW@b", 0);
+	check_equal("tel:+123", "tel:+123", 1);
+	check_equal("tel:+123", "TEL:+123", 0);
+	check_equal("", "", 1);
+	check_equal("", "sip:a", 0);
+	check_equal("sip:", "sip:a", 0);
+}
+END_TEST
+
+/* D24: the user part is case sensitive. */
+START_TEST(d24_user_part_is_case_sensitive)
+{
+	check_equal("sip:Bob@127.0.0.1:15081", "sip:bob@127.0.0.1:15081", 0);
+}
+END_TEST
+
+START_TEST(no_bytes_crash_the_parsers)
+{
+	static const char alphabet[] = "<>\",;:@?[]\\ %sip=a\t";
+	char text[40];
+	unsigned x = 1;
+
+	for (int n = 0; n < 200000; n++) {
+		struct dlg_str v = { text, 0 }, w;
+		struct dlg_buf out = { 0 };
+
+		for (v.len = 0; v.len < sizeof(text) && (x >> 16) % 37; v.len++) {
+			x = x * 1103515245 + 12345;
+			text[v.len] = alphabet[(x >> 16) % (sizeof(alphabet) - 1)];
+		}
+		x = x * 1103515245 + 12345;
+		w = dlg_route_uri(v);
+		ck_assert(w.len <= v.len);
+		ck_assert(dlg_route_uri_eq(v, v));
+		dlg_route_slice(&out, v, (x >> 20) % 3, (x >> 24) % 5, (int)(x >> 31));
+		ck_assert(out.len <= v.len + 5);
+		dlg_buf_free(&out);
+	}
+}
+END_TEST
+
+int main(void)
+{
+	return unit_run(
+		"dlg_route",
+		UNIT_TESTS{ commas_in_quotes_and_brackets_do_not_separate,
+			    an_empty_list_has_no_entries, uri_is_found_in_every_form_of_entry,
+			    slices_forward_and_reversed, uris_equal_in_rfc_3261_19_1_4,
+			    uris_different_in_rfc_3261_19_1_4, uris_compare_piece_by_piece,
+			    d24_user_part_is_case_sensitive, no_bytes_crash_the_parsers, NULL },
+		20);
+}
