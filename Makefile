@@ -73,7 +73,8 @@ $(B)/debug/%.o: %.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(strict) $(san) -DDLG_DEBUG -c -o $@ $<
 
-$(tests:%.c=$(B)/%) $(B)/doc/gen_states: $(B)/%: $(B)/debug/%.o $(patsubst %.c,$(B)/debug/%.o,$(engine) $(sim))
+$(tests:%.c=$(B)/%) $(B)/doc/gen_states: $(B)/%: $(B)/debug/%.o \
+		$(patsubst %.c,$(B)/debug/%.o,$(engine) $(sim))
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(san) -o $@ $^ $(shell pkg-config --libs check) -pthread $(wrap)
 $(B)/test/sim/%: wrap = @test/sim/wrap.opts
@@ -106,19 +107,23 @@ test:
 	./setup.sh test
 	$(MAKE) programs
 	FUZZ_SECONDS=$(FUZZ_SECONDS) DIALOG_SO=$(abspath $(B)/dialog.so) \
-		test/run "$(B)/doc/gen_states doc/states.md" $(tests:%.c=$(B)/%) $(fuzz:%.c=build/fuzz/%) test/e2e/run
+		test/run "$(B)/doc/gen_states doc/states.md" $(tests:%.c=$(B)/%) \
+		$(fuzz:%.c=build/fuzz/%) test/e2e/run
 
 objects: $(patsubst %.c,$(B)/%.o,$(engine) $(adapter) $(wildcard doc/*.c examples/*.c test/*/*.c))
 
-tidy = $(Q)for f in $(1); do clang-tidy --quiet $$f -- $(2) 2>/dev/null || exit 1; done
+tidy = $(Q)e=0; for f in $(1); do clang-tidy --quiet $$f -- $(2) 2>/dev/null || e=1; done; exit $$e
+gcc_only = -Wno-ignored-optimization-argument # Kamailio's flags are for gcc
+cppcheck = cppcheck --quiet --std=c11 --enable=warning,performance,portability \
+	--error-exitcode=1 --inline-suppr -I.
 lint:
 	./setup.sh lint
 	$(MAKE) all objects
-	$(MAKE) B=build/clang CC=clang objects ours='$(ours) -Wno-ignored-optimization-argument'
+	$(MAKE) B=build/clang CC=clang objects ours='$(ours) $(gcc_only)'
 	$(call tidy,$(engine) $(sim) $(fuzz),-std=c11 -D_GNU_SOURCE -I.)
-	$(call tidy,$(adapter) $(wildcard examples/*.c),$(call hosted,dialog))
-	cppcheck --quiet --std=c11 --enable=warning,performance,portability --error-exitcode=1 \
-		--inline-suppr --suppress='*:test/sim/sim_wrap.c' -I. $(engine) $(sim) $(fuzz) $(adapter)
+	$(call tidy,$(adapter) $(wildcard examples/*.c),$(call hosted,dialog) $(gcc_only))
+	$(cppcheck) $(engine) $(adapter) $(wildcard examples/*.c)
+	$(cppcheck) --suppress='*:test/sim/sim_wrap.c' $(sim) $(fuzz)
 	shellcheck setup.sh host/kamailio/*.sh .ci/run test/fuzz/run
 	test "$$(nm -D --defined-only -f posix $(B)/dialog.so | cut -d' ' -f1 | sort | xargs)" = \
 		"exports module_flags module_interface_ver module_version"

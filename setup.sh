@@ -6,7 +6,7 @@
 # As an ordinary user without password-less sudo it only prints the command to run.
 set -eu
 
-build="gcc make libc6-dev dpkg-dev ca-certificates kamailio"
+build="gcc make libc6-dev dpkg-dev ca-certificates netbase kamailio"
 test="$build pkg-config check sip-tester python3"
 lint="$test clang clang-tidy libclang-rt-dev cppcheck shellcheck"
 
