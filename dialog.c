@@ -35,10 +35,12 @@ static int is_power_of_two(int n)
 
 /* Checks of text parameters: nonzero when fine. */
 
-/* A parameter name of a SIP URI (RFC 3261 25.1), and none that Record-Route has a use for already. */
+/* A parameter name of a SIP URI (RFC 3261 25.1), and none that Record-Route has a use for
+ * already. */
 static int rr_param_ok(const char *text)
 {
-	static const char *const taken[] = { "lr", "r2", "ftag", "transport", "maddr", "ttl", "user", "method" };
+	static const char *const taken[] = { "lr",    "r2",  "ftag", "transport",
+					     "maddr", "ttl", "user", "method" };
 
 	if (!text || !*text || strlen(text) > 64)
 		return 0;
@@ -67,7 +69,8 @@ static int extra_headers_ok(const char *text)
 
 	if (!text)
 		return 1;
-	return len > 2 && !strcmp(text + len - 2, "\r\n") && dlg_req_within_headers_ok(dlg_str_of(text));
+	return len > 2 && !strcmp(text + len - 2, "\r\n") &&
+	       dlg_req_within_headers_ok(dlg_str_of(text));
 }
 
 static int path_ok(const char *text)
@@ -88,7 +91,8 @@ static const struct {
 	{ "dlg_flag", &dialog_conf.dlg_flag, DIALOG_UNSET, 31, NULL, "0 to 31, or -1 for none" },
 	{ "bye_on_timeout_flag", &dialog_conf.bye_on_timeout_flag, DIALOG_UNSET, 31, NULL,
 	  "0 to 31, or -1 for none" },
-	{ "default_timeout", &dialog_conf.default_timeout, 1, INT_MAX, NULL, "seconds, at least 1" },
+	{ "default_timeout", &dialog_conf.default_timeout, 1, INT_MAX, NULL,
+	  "seconds, at least 1" },
 	{ "setup_timeout", &dialog_conf.setup_timeout, 1, INT_MAX, NULL, "seconds, at least 1" },
 	{ "ack_timeout", &dialog_conf.ack_timeout, 0, INT_MAX, NULL, "seconds, or 0 for no limit" },
 	{ "dlg_match_mode", &dialog_conf.dlg_match_mode, 0, 2, NULL,
@@ -103,7 +107,8 @@ static const struct {
 	const char *allowed;
 } text_checks[] = {
 	{ "rr_param", &dialog_conf.rr_param, rr_param_ok,
-	  "a URI parameter name (letters, digits, - _ . ! ~ * ') that is not in use for something else" },
+	  "a URI parameter name (letters, digits, - _ . ! ~ * ') that is not in use for something "
+	  "else" },
 	{ "timeout_avp", &dialog_conf.timeout_avp, timeout_avp_ok, "an AVP or script variable" },
 	{ "dlg_extra_hdrs", &dialog_conf.dlg_extra_hdrs, extra_headers_ok,
 	  "complete header lines \"Name: value\", each ended by \\r\\n" },
@@ -161,8 +166,8 @@ int dialog_init(void)
 {
 	if (check_params() < 0)
 		return -1;
-	if (dlg_mem_init() < 0 || dlg_state_init() < 0 || dlg_timer_init() < 0 || dlg_cb_init() < 0 ||
-	    dlg_hash_init((uint32_t)dialog_conf.hash_size) < 0) {
+	if (dlg_mem_init() < 0 || dlg_state_init() < 0 || dlg_timer_init() < 0 ||
+	    dlg_cb_init() < 0 || dlg_hash_init((uint32_t)dialog_conf.hash_size) < 0) {
 		host_log(HOST_ERROR, "not enough shared memory to start (hash_size %d)",
 			 dialog_conf.hash_size);
 		return -1;
@@ -260,7 +265,8 @@ int dialog_fn_store_dlg_value(struct host_msg *msg, const struct dialog_arg *arg
 	if (!dlg || args[0].is_null || args[1].is_null)
 		return -1;
 	if (dlg_vals_set(dlg, args[0].text, args[1].text) < 0) {
-		HOST_LOG(HOST_WARNING, "%s: value \"%.*s\" not stored: bad name, too long, or no memory",
+		HOST_LOG(HOST_WARNING,
+			 "%s: value \"%.*s\" not stored: bad name, too long, or no memory",
 			 dlg_hash_name(dlg), DLG_STR_ARG(args[0].text));
 		return -1;
 	}
@@ -370,12 +376,14 @@ int dialog_get_DLG_dir(struct host_msg *msg, struct dlg_str key, struct dialog_v
 	(void)key;
 	if (!dlg_handlers_current(msg, &dir))
 		return give_null(out);
-	return give_text(out, dir == DLG_DIR_UPSTREAM ? DLG_STR("UPSTREAM") : DLG_STR("DOWNSTREAM"));
+	return give_text(out,
+			 dir == DLG_DIR_UPSTREAM ? DLG_STR("UPSTREAM") : DLG_STR("DOWNSTREAM"));
 }
 
 int dialog_get_dlg_val(struct host_msg *msg, struct dlg_str key, struct dialog_value *out)
 {
-	static struct dlg_buf ring[8]; /* an expression may evaluate several before it uses the first */
+	/* an expression may evaluate several before it uses the first */
+	static struct dlg_buf ring[8];
 	static unsigned next;
 	struct dlg_cell *dlg = dlg_handlers_current(msg, NULL);
 	struct dlg_buf *value = &ring[next++ % 8];

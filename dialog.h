@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #ifndef DIALOG_H
 #define DIALOG_H
-/* The module as the host sees it: parameters, script functions, variables and statistics, each described once. Commands are in dlg_mi.h. Adapters
- * turn these lists into their host's export tables. */
+/* The module as the host sees it: parameters, script functions, variables and statistics, each
+ * described once. Commands are in dlg_mi.h. Adapters turn these lists into their host's export
+ * tables. */
 
 #include "dlg_str.h"
 #include "host/host.h"
@@ -39,19 +40,22 @@ struct dialog_conf {
 	struct host_var *timeout_var; /* compiled timeout_avp, or NULL */
 };
 
-/* Written by the host while it reads its configuration, checked by dialog_init(), constant afterwards. */
+/* Written by the host while it reads its configuration, checked by dialog_init(), constant
+ * afterwards. */
 extern struct dialog_conf dialog_conf;
 
 /* ---- init and exit ---- */
 
-/* Check every parameter (one log line for each bad one) and create the shared structures. Main process, before fork. 0 or -1. */
+/* Check every parameter (one log line for each bad one) and create the shared structures. Main
+ * process, before fork. 0 or -1. */
 int dialog_init(void);
 
 /* Exit, in the main process after all others are gone. Blocks on nothing; from now on every inbound
  * call is a no-op. Harmless when dialog_init() never ran. */
 void dialog_stop(void);
 
-/* Nonzero between a successful dialog_init() and dialog_stop(). Adapters test it first in every inbound call. */
+/* Nonzero between a successful dialog_init() and dialog_stop(). Adapters test it first in every
+ * inbound call. */
 int dialog_running(void);
 
 /* ---- script functions (manual 1.6) ---- */
@@ -70,8 +74,9 @@ struct dialog_arg {
 	struct host_var *var; /* kind 'v' */
 };
 
-/* X(name, argument kinds, routes). Kinds: s text, f flag index 0..31 (constants checked at start), v output variable
- * (AVP or script variable). The function is dialog_fn_<name>(); it returns 1 true, -1 false, 0 stop the script. */
+/* X(name, argument kinds, routes). Kinds: s text, f flag index 0..31 (constants checked at
+ * start), v output variable (AVP or script variable). The function is dialog_fn_<name>(); it
+ * returns 1 true, -1 false, 0 stop the script. */
 #define DIALOG_FUNCTIONS(X)                               \
 	X(create_dialog, "", DIALOG_IN_REQUEST)           \
 	X(validate_dialog, "", DIALOG_IN_REQUEST)         \
@@ -94,11 +99,12 @@ int dialog_flag_index(struct dlg_str text);
 struct dialog_value {
 	enum { DIALOG_NULL, DIALOG_INT, DIALOG_TEXT } kind;
 	int64_t number;
-	struct dlg_str text; /* of a getter: valid until the next but eight getter calls in this process */
+	/* of a getter: valid until the next but eight getter calls in this process */
+	struct dlg_str text;
 };
 
-/* X(name, takes a (name) part, writable). Getter dialog_get_<name>(): 0, or -1 on failure. Setter dialog_set_<name>(): 0, or -1
- * (no dialog, wrong kind of value). */
+/* X(name, takes a (name) part, writable). Getter dialog_get_<name>(): 0, or -1 on failure.
+ * Setter dialog_set_<name>(): 0, or -1 (no dialog, wrong kind of value). */
 #define DIALOG_VARIABLES(X)      \
 	X(DLG_count, 0, 0)       \
 	X(DLG_status, 0, 0)      \
@@ -114,7 +120,8 @@ DIALOG_VARIABLES(X)
 int dialog_set_DLG_flags(struct host_msg *msg, struct dlg_str key, const struct dialog_value *in);
 int dialog_set_dlg_val(struct host_msg *msg, struct dlg_str key, const struct dialog_value *in);
 
-/* Name of a $dlg_val() as written in the script: one pair of enclosing quotes, single or double, is removed. */
+/* Name of a $dlg_val() as written in the script: one pair of enclosing quotes, single or double,
+ * is removed. */
 struct dlg_str dialog_value_name(struct dlg_str written);
 
 /* ---- statistics (manual 1.7) ---- */

@@ -50,7 +50,8 @@ static void publish(struct dlg_cb_item **head, struct dlg_cb_item *item)
 	__atomic_store_n(head, item, __ATOMIC_RELEASE);
 }
 
-int dlg_cb_register(struct dlg_cell *dlg, int types, dialog_cb *cb, void *param, param_free_cb *free_param)
+int dlg_cb_register(struct dlg_cell *dlg, int types, dialog_cb *cb, void *param,
+		    param_free_cb *free_param)
 {
 	struct dlg_cb_item *item;
 
@@ -59,7 +60,9 @@ int dlg_cb_register(struct dlg_cell *dlg, int types, dialog_cb *cb, void *param,
 	item = dlg_mem_alloc(sizeof(*item));
 	if (!item)
 		return -1;
-	*item = (struct dlg_cb_item){ .cb = cb, .param = param, .free_param = free_param, .types = types };
+	*item = (struct dlg_cb_item){
+		.cb = cb, .param = param, .free_param = free_param, .types = types
+	};
 	if (!dlg) {
 		publish(global, item);
 		return 0;

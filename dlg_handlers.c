@@ -66,7 +66,8 @@ static void follow_up(struct dlg_cell *dlg, uint32_t actions, const struct dlg_c
 	}
 }
 
-/* Apply an event that ends the call or not; `by` and `code` are noted when it does. Entry lock held. */
+/* Apply an event that ends the call or not; `by` and `code` are noted when it does. Entry lock
+ * held. */
 static uint32_t apply_locked(struct dlg_cell *dlg, enum dlg_event event, enum dlg_end by, int code)
 {
 	uint32_t actions = dlg_state_apply_locked(dlg, event);
@@ -90,8 +91,8 @@ static uint32_t apply(struct dlg_cell *dlg, enum dlg_event event, enum dlg_end b
 
 /* ---- ending calls later ---- */
 
-/* Events of transactions that this process is delivering right now: the message they are about has not been sent yet, and ours
- * must not overtake it. */
+/* Events of transactions that this process is delivering right now: the message they are about
+ * has not been sent yet, and ours must not overtake it. */
 static _Thread_local int delivering;
 
 /* Let the timer process end the call at its next tick. */
@@ -112,8 +113,8 @@ static int announce_once(struct dlg_cell *dlg)
 	return first;
 }
 
-/* DLGCB_CREATED, once. With dlg_flag the dialog is born under a lock of the host, so this waits for the next
- * chance: the request is forwarded, answered, or through. */
+/* DLGCB_CREATED, once. With dlg_flag the dialog is born under a lock of the host, so this waits
+ * for the next chance: the request is forwarded, answered, or through. */
 static void announce(struct dlg_cell *dlg, struct host_msg *req)
 {
 	struct dlg_cb_params p = { .req = (struct sip_msg *)req, .direction = DLG_DIR_DOWNSTREAM };
@@ -130,10 +131,12 @@ static int custom_timeout(struct host_msg *msg, uint32_t *seconds)
 	struct dlg_str text;
 	uint64_t n;
 
-	if (!msg || !dialog_conf.timeout_var || host_var_get(msg, dialog_conf.timeout_var, &text) < 0)
+	if (!msg || !dialog_conf.timeout_var ||
+	    host_var_get(msg, dialog_conf.timeout_var, &text) < 0)
 		return 0;
 	if (dlg_str_to_u64(dlg_str_trim(text), INT32_MAX, &n) < 0 || !n) {
-		HOST_LOG(HOST_WARNING, "timeout_avp holds \"%.*s\", not a number of seconds: ignored",
+		HOST_LOG(HOST_WARNING,
+			 "timeout_avp holds \"%.*s\", not a number of seconds: ignored",
 			 DLG_STR_ARG(text));
 		return 0;
 	}
@@ -176,7 +179,8 @@ static struct dlg_tx *tx_new(struct host_msg *msg, const struct dlg_ctx *ctx)
 	return tx;
 }
 
-/* What the script set for the initial request after create_dialog() still counts (manual 1.5.6, 1.5.7). */
+/* What the script set for the initial request after create_dialog() still counts (manual 1.5.6,
+ * 1.5.7). */
 static void note_invite_tx(struct dlg_cell *dlg, struct host_msg *msg, struct host_tx *t)
 {
 	struct host_tx_id id = host_tx_id(t);
@@ -210,8 +214,8 @@ static int attach_tx(struct host_msg *msg, struct dlg_ctx *ctx, struct host_tx *
 	return -1;
 }
 
-/* Without memory an initial INVITE goes on untracked (its dialog is abandoned when the script is through), and a sequential
- * request takes effect when the script is through. */
+/* Without memory an initial INVITE goes on untracked (its dialog is abandoned when the script is
+ * through), and a sequential request takes effect when the script is through. */
 static void attach(struct host_msg *msg, struct dlg_ctx *ctx, struct host_tx *t)
 {
 	if (attach_tx(msg, ctx, t) < 0) {
@@ -297,7 +301,8 @@ int dlg_handlers_create(struct host_msg *msg)
 	if (ctx->created)
 		return 1;
 	if (host_msg_info(msg, &info) < 0 || !is_usable_invite(&info)) {
-		HOST_LOG(HOST_DEBUG, "not an initial INVITE with Call-ID, CSeq and From tag: no dialog");
+		HOST_LOG(HOST_DEBUG,
+			 "not an initial INVITE with Call-ID, CSeq and From tag: no dialog");
 		return -1;
 	}
 	if (host_tx_is_retransmission(msg))
@@ -335,8 +340,9 @@ void dlg_handlers_on_new_tx(struct host_msg *msg, struct host_tx *t)
 
 	if (!ctx || ctx->attached)
 		return;
-	if (!ctx->dlg && dialog_conf.dlg_flag != DIALOG_UNSET && host_msg_flag(msg, dialog_conf.dlg_flag) &&
-	    host_msg_info(msg, &info) == 0 && is_usable_invite(&info))
+	if (!ctx->dlg && dialog_conf.dlg_flag != DIALOG_UNSET &&
+	    host_msg_flag(msg, dialog_conf.dlg_flag) && host_msg_info(msg, &info) == 0 &&
+	    is_usable_invite(&info))
 		create(msg, ctx, &info);
 	if (!ctx->dlg)
 		dlg_match_without_route(msg, ctx, 1);
@@ -361,7 +367,8 @@ static enum dlg_event event_of_locked(const struct dlg_cell *dlg, const struct d
 	return acked ? DLG_EV_SEQUENTIAL : DLG_EV_BYE_NO_ACK;
 }
 
-static void note_cseq_locked(struct dlg_leg *leg, enum dlg_dir dir, enum host_method method, uint32_t cseq)
+static void note_cseq_locked(struct dlg_leg *leg, enum dlg_dir dir, enum host_method method,
+			     uint32_t cseq)
 {
 	if (method == HOST_ACK || cseq > INT32_MAX) /* RFC 3261 8.1.1.5 */
 		return;
@@ -389,9 +396,10 @@ static uint32_t pass_locked(struct dlg_cell *dlg, struct dlg_leg *leg, enum dlg_
 	return apply_locked(dlg, event, by, 0);
 }
 
-/* A matched request was let pass by the script and has left the proxy. `lifetime`: of the timeout AVP, 0 none. */
-static void pass(struct dlg_cell *dlg, struct dlg_leg *leg, enum dlg_dir dir, enum host_method method,
-		 uint32_t cseq, struct host_msg *req, uint32_t lifetime)
+/* A matched request was let pass by the script and has left the proxy. `lifetime`: of the
+ * timeout AVP, 0 none. */
+static void pass(struct dlg_cell *dlg, struct dlg_leg *leg, enum dlg_dir dir,
+		 enum host_method method, uint32_t cseq, struct host_msg *req, uint32_t lifetime)
 {
 	struct dlg_cb_params p = { .req = (struct sip_msg *)req, .direction = (int)dir };
 	uint32_t actions;
@@ -445,10 +453,12 @@ struct news {
 };
 
 /* The callee's route set: Record-Route of the reply below ours, reversed (RFC 3261 12.1.2). */
-static void callee_routes(struct host_msg *rpl, const struct dlg_cell *dlg, int own, struct dlg_buf *out)
+static void callee_routes(struct host_msg *rpl, const struct dlg_cell *dlg, int own,
+			  struct dlg_buf *out)
 {
 	struct dlg_buf all = { 0 };
-	unsigned total, above = (unsigned)own + dlg_route_count(dlg_hash_text(dlg, DLG_CALLER_ROUTES));
+	unsigned above = dlg_route_count(dlg_hash_text(dlg, DLG_CALLER_ROUTES)) + (unsigned)own;
+	unsigned total;
 
 	dlg_match_collect_routes(rpl, HOST_RECORD_ROUTE, &all);
 	total = dlg_route_count(dlg_buf_view(&all));
@@ -483,6 +493,7 @@ static void free_news(struct news *n)
 static struct dlg_leg *leg_for_locked(struct dlg_cell *dlg, enum dlg_event event, struct news *n)
 {
 	struct dlg_leg *leg = dlg_hash_leg_locked(dlg, n->tag);
+	unsigned max = event == DLG_EV_SUCCESS ? DLG_LEGS_MAX : DLG_LEGS_EARLY_MAX;
 
 	if (leg)
 		return leg;
@@ -491,8 +502,7 @@ static struct dlg_leg *leg_for_locked(struct dlg_cell *dlg, enum dlg_event event
 		dlg->flags |= DLG_F_LEG_LOST;
 		return NULL;
 	}
-	if (dlg_hash_leg_add_locked(dlg, leg,
-				    event == DLG_EV_SUCCESS ? DLG_LEGS_MAX : DLG_LEGS_EARLY_MAX) < 0)
+	if (dlg_hash_leg_add_locked(dlg, leg, max) < 0)
 		return NULL;
 	n->fresh = NULL;
 	leg->cseq[DLG_DIR_DOWNSTREAM] = dlg->invite_cseq;
@@ -532,7 +542,8 @@ static uint32_t on_invite_reply(struct dlg_cell *dlg, enum dlg_event event, stru
 	struct news n = { 0 };
 	uint32_t actions;
 
-	if (!rpl || host_msg_info(rpl, &info) < 0 || (event == DLG_EV_PROVISIONAL && !info.to_tag.len))
+	if (!rpl || host_msg_info(rpl, &info) < 0 ||
+	    (event == DLG_EV_PROVISIONAL && !info.to_tag.len))
 		return apply(dlg, event, DLG_END_NONE, 0);
 	read_news(t, rpl, dlg, info.to_tag, &n);
 	dlg_hash_lock(dlg);
@@ -572,7 +583,8 @@ static void on_initial_event(struct dlg_tx *tx, enum dlg_tx_event event, struct 
 	follow_up(dlg, actions, &p);
 }
 
-/* Both contacts become what request and reply said, unless a later refresh has taken effect: a 2xx may be repeated. */
+/* Both contacts become what request and reply said, unless a later refresh has taken effect: a
+ * 2xx may be repeated. */
 static void refresh_locked(struct dlg_tx *tx, struct dlg_str *of_request, struct dlg_str *of_reply)
 {
 	struct dlg_cell *dlg = tx->dlg;
@@ -612,14 +624,14 @@ static void on_sequential_event(struct dlg_tx *tx, enum dlg_tx_event event, stru
 	struct dlg_cb_params p = { .req = (struct sip_msg *)req, .rpl = (struct sip_msg *)rpl,
 				   .code = code, .direction = tx->dir };
 
-	/* a 2xx proves that the request went out, whoever reports first; script variables are those of the request only
-	 * in the process that forwards it */
+	/* a 2xx proves that the request went out, whoever reports first; script variables are
+	 * those of the request only in the process that forwards it */
 	if (event == DLG_TX_FORWARDED)
 		custom_timeout(req, &tx->lifetime);
 	if ((event == DLG_TX_FORWARDED || event == DLG_TX_SUCCESS) &&
 	    !__atomic_exchange_n(&tx->committed, 1, __ATOMIC_ACQ_REL))
-		pass(tx->dlg, tx->leg, (enum dlg_dir)tx->dir, (enum host_method)tx->method, tx->cseq, req,
-		     tx->lifetime);
+		pass(tx->dlg, tx->leg, (enum dlg_dir)tx->dir, (enum host_method)tx->method,
+		     tx->cseq, req, tx->lifetime);
 	if (code)
 		dlg_cb_run(tx->dlg, DLGCB_RESPONSE_WITHIN, &p);
 	if (event == DLG_TX_SUCCESS && refreshes_target((enum host_method)tx->method))
@@ -643,8 +655,9 @@ void dlg_handlers_on_tx_event(struct dlg_tx *tx, enum dlg_tx_event event, struct
 
 /* ---- the message is through ---- */
 
-/* The last message that could have given the INVITE a transaction is through (two workers may have processed the
- * original and a retransmission at the same time): the call never was. Entry lock held. */
+/* The last message that could have given the INVITE a transaction is through (two workers may
+ * have processed the original and a retransmission at the same time): the call never was. Entry
+ * lock held. */
 static void abandon_locked(struct dlg_cell *dlg)
 {
 	if (!(dlg->flags & DLG_F_ATTACHED))
@@ -664,8 +677,8 @@ void dlg_handlers_msg_end(struct host_msg *msg, struct dlg_ctx *ctx, int forward
 		announce(dlg, msg);
 	if (dlg && !created && forwarded && !ctx->attached) {
 		custom_timeout(msg, &lifetime);
-		pass(dlg, ctx->leg, (enum dlg_dir)ctx->dir, (enum host_method)ctx->method, ctx->cseq, msg,
-		     lifetime);
+		pass(dlg, ctx->leg, (enum dlg_dir)ctx->dir, (enum host_method)ctx->method,
+		     ctx->cseq, msg, lifetime);
 	}
 	*ctx = (struct dlg_ctx){ 0 };
 	dlg_hash_put_last(dlg, DLG_BY_MESSAGE, created ? abandon_locked : NULL);
@@ -673,7 +686,8 @@ void dlg_handlers_msg_end(struct host_msg *msg, struct dlg_ctx *ctx, int forward
 
 /* ---- the current dialog ---- */
 
-/* The dialog of the message in hand and what the request means to it, from the message's own slot or the transaction's. */
+/* The dialog of the message in hand and what the request means to it, from the message's own
+ * slot or the transaction's. */
 struct current {
 	struct dlg_cell *dlg;
 	struct dlg_leg *leg;
@@ -713,6 +727,16 @@ struct dlg_cell *dlg_handlers_current(struct host_msg *msg, enum dlg_dir *dir)
 	return c.dlg;
 }
 
+/* The state a dialog will be in once a request has passed. Entry lock held. */
+static int state_after_locked(const struct current *c)
+{
+	enum dlg_state state = (enum dlg_state)c->dlg->state;
+
+	if (c->initial)
+		return (int)state;
+	return dlg_state_rule(state, event_of_locked(c->dlg, c->leg, c->method))->next;
+}
+
 int dlg_handlers_status(struct host_msg *msg)
 {
 	struct current c = current(msg);
@@ -721,9 +745,7 @@ int dlg_handlers_status(struct host_msg *msg)
 	if (!c.dlg)
 		return 0;
 	dlg_hash_lock(c.dlg);
-	state = c.dlg->state;
-	if (!c.initial)
-		state = dlg_state_rule((enum dlg_state)state, event_of_locked(c.dlg, c.leg, c.method))->next;
+	state = state_after_locked(&c);
 	dlg_hash_unlock(c.dlg);
 	return state;
 }
@@ -740,7 +762,7 @@ int dlg_handlers_validate(struct host_msg *msg)
 
 /* ---- ending calls ---- */
 
-/* Mark the call as ended by us, come what may. Returns its state. */
+/* Mark the call as ended by us, before anybody else can answer it. Returns its state. */
 static enum dlg_state kill_call(struct dlg_cell *dlg)
 {
 	enum dlg_state state;
@@ -764,9 +786,10 @@ static int end_answered(struct dlg_cell *dlg, struct dlg_str headers, const char
 	return failed ? -1 : 0;
 }
 
-static int end_now(struct dlg_cell *dlg, struct dlg_str headers, const char **why)
+static int end_killed(struct dlg_cell *dlg, enum dlg_state state, struct dlg_str headers,
+		      const char **why)
 {
-	switch (kill_call(dlg)) {
+	switch (state) {
 	case DLG_STATE_CONFIRMED_NA:
 	case DLG_STATE_CONFIRMED:
 		return end_answered(dlg, headers, why);
@@ -778,6 +801,24 @@ static int end_now(struct dlg_cell *dlg, struct dlg_str headers, const char **wh
 		*why = "Dialog has ended already";
 		return -1;
 	}
+}
+
+/* It could not be ended: the call goes on, and whoever ends it later, it was not us. */
+static void spare_call(struct dlg_cell *dlg)
+{
+	dlg_hash_lock(dlg);
+	if (dlg->state != DLG_STATE_DELETED)
+		dlg->flags &= (uint16_t)~DLG_F_KILLED;
+	dlg_hash_unlock(dlg);
+}
+
+static int end_now(struct dlg_cell *dlg, struct dlg_str headers, const char **why)
+{
+	int ret = end_killed(dlg, kill_call(dlg), headers, why);
+
+	if (ret < 0)
+		spare_call(dlg);
+	return ret;
 }
 
 static int end_later(struct dlg_cell *dlg, struct dlg_str headers, const char **why)
@@ -807,7 +848,8 @@ int dlg_handlers_end(struct dlg_cell *dlg, struct dlg_str headers, const char **
 
 /* ---- the timer ---- */
 
-/* What the timer finds: nothing (re-armed meanwhile), a wish to end the call, or a limit reached. Entry lock held. */
+/* What the timer finds: nothing (re-armed meanwhile), a wish to end the call, or a limit
+ * reached. Entry lock held. */
 static uint32_t due_locked(struct dlg_cell *dlg, int *end_wanted)
 {
 	*end_wanted = (dlg->flags & DLG_F_END_WANTED) != 0;

@@ -3,17 +3,20 @@
 #define DLG_HANDLERS_H
 /* What each SIP event does to dialogs: the engine's side of the port (host/host.h is the other).
  *
- * A request changes a call only when the script lets it pass: matching (dlg_handlers_on_route()) merely makes the dialog the message's
- * current one; CSeq, lifetime and state follow when the host reports that the request was forwarded, the contact when its
- * 2xx comes back (RFC 3261 12.2.1.2, 12.2.2).
+ * A request changes a call only when the script lets it pass: matching (dlg_handlers_on_route())
+ * merely makes the dialog the message's current one; CSeq, lifetime and state follow when the
+ * host reports that the request was forwarded, the contact when its 2xx comes back (RFC 3261
+ * 12.2.1.2, 12.2.2).
  *
- * All functions may be called in any process, in any order that the network and the host's scheduling can produce, and
- * again for retransmissions. None is called with a lock of the engine held. */
+ * All functions may be called in any process, in any order that the network and the host's
+ * scheduling can produce, and again for retransmissions. None is called with a lock of the
+ * engine held. */
 
 #include "dlg_hash.h"
 #include "host/host.h"
 
-/* The message in hand: filled by the engine, kept by the adapter (host_ctx()) until the script is through. */
+/* The message in hand: filled by the engine, kept by the adapter (host_ctx()) until the script
+ * is through. */
 struct dlg_ctx {
 	struct dlg_cell *dlg;  /* held as DLG_BY_MESSAGE, or NULL */
 	struct dlg_leg *leg;   /* of a sequential request, or NULL when it was lost */
@@ -40,45 +43,56 @@ struct dlg_tx {
 enum dlg_tx_event {
 	DLG_TX_FORWARDED,   /* the request was sent on at least one branch; may repeat */
 	DLG_TX_PROVISIONAL, /* 1xx about to be relayed to the sender; may repeat */
-	DLG_TX_SUCCESS,     /* 2xx about to be relayed; may repeat (retransmissions, several callees) */
-	DLG_TX_NEGATIVE,    /* final 3xx..6xx about to be sent to the sender, relayed or made by the proxy */
+	/* 2xx about to be relayed; may repeat (retransmissions, several callees) */
+	DLG_TX_SUCCESS,
+	/* final 3xx..6xx about to be sent to the sender, relayed or made by the proxy */
+	DLG_TX_NEGATIVE,
 	DLG_TX_GONE,        /* the transaction is being freed: last event */
 };
 
-/* create_dialog() (manual 1.6.1). 1: created now or before; -1: not an initial INVITE, or a bad one, or no memory; 0: a retransmission
- * that the transaction layer has absorbed, the script must stop. */
+/* create_dialog() (manual 1.6.1). 1: created now or before; -1: not an initial INVITE, or a bad
+ * one, or no memory; 0: a retransmission that the transaction layer has absorbed, the script
+ * must stop. */
 int dlg_handlers_create(struct host_msg *msg);
 
-/* The host makes a transaction for a request: creates the dialog if dlg_flag asks for it, and attaches the message's dialog to it.
- * The host may hold a lock of its own: nothing is sent and no callback runs. */
+/* The host makes a transaction for a request: creates the dialog if dlg_flag asks for it, and
+ * attaches the message's dialog to it. The host may hold a lock of its own: nothing is sent and
+ * no callback runs. */
 void dlg_handlers_on_new_tx(struct host_msg *msg, struct host_tx *t);
 
-/* A request has a Route entry of ours on top: match by cookie or SIP elements (manual 1.5.10). Makes the dialog current. */
+/* A request has a Route entry of ours on top: match by cookie or SIP elements (manual 1.5.10).
+ * Makes the dialog current. */
 void dlg_handlers_on_route(struct host_msg *msg);
 
-/* An event of a transaction. `req`, `rpl` may be NULL; for DLG_TX_GONE `t`, `req`, `rpl` are NULL and `tx` is freed. */
+/* An event of a transaction. `req`, `rpl` may be NULL; for DLG_TX_GONE `t`, `req`, `rpl` are
+ * NULL and `tx` is freed. */
 void dlg_handlers_on_tx_event(struct dlg_tx *tx, enum dlg_tx_event event, struct host_tx *t,
 			      struct host_msg *req, struct host_msg *rpl, int code);
 
-/* The script is through with a request; `forwarded`: it was sent on while the script ran (an ACK, stateless forwarding, or the
- * transaction layer's). To be called for every request that has a slot, and for every one that was forwarded. Gives the message's references back and empties the slot. */
+/* The script is through with a request; `forwarded`: it was sent on while the script ran (an
+ * ACK, stateless forwarding, or the transaction layer's). To be called for every request that
+ * has a slot, and for every one that was forwarded. Gives the message's references back and
+ * empties the slot. */
 void dlg_handlers_msg_end(struct host_msg *msg, struct dlg_ctx *ctx, int forwarded);
 
-/* The current dialog, or NULL: of the request, else of the current transaction (branch, reply, failure routes). Borrowed: it is held until the message
- * ends. Requests without any Route are matched here in modes 1 and 2. *dir (may be NULL) gets the direction of the request. */
+/* The current dialog, or NULL: of the request, else of the current transaction (branch, reply,
+ * failure routes). Borrowed: it is held until the message ends. Requests without any Route are
+ * matched here in modes 1 and 2. *dir (may be NULL) gets the direction of the request. */
 struct dlg_cell *dlg_handlers_current(struct host_msg *msg, enum dlg_dir *dir);
 
 /* $DLG_status: the state after the request in hand, should it pass; 0 without a dialog. */
 int dlg_handlers_status(struct host_msg *msg);
 
-/* validate_dialog() (manual 1.6.2): 1 the request fits the dialog, -1 not, or there is none, 0 a retransmission of one
- * that passed, which the transaction layer has absorbed: the script must stop. Changes nothing. */
+/* validate_dialog() (manual 1.6.2): 1 the request fits the dialog, -1 not, or there is none, 0 a
+ * retransmission of one that passed, which the transaction layer has absorbed: the script must
+ * stop. Changes nothing. */
 int dlg_handlers_validate(struct host_msg *msg);
 
-/* End a call (manual 1.8.3). Answered: BYEs; before: a final error and CANCELs. Called from a callback about a
- * transaction, it is carried out by the timer process within two seconds, so that nothing of ours overtakes the message in
- * hand; extra headers are refused then. The caller holds a reference. Returns 0, or -1 with a
- * reason in *why: ended already, nothing could be sent, no transaction yet. */
+/* End a call (manual 1.8.3). Answered: BYEs; before: a final error and CANCELs. Called from a
+ * callback about a transaction, it is carried out by the timer process within two seconds, so
+ * that nothing of ours overtakes the message in hand; extra headers are refused then. The caller
+ * holds a reference. Returns 0, or -1 with a reason in *why: ended already, nothing could be
+ * sent, no transaction yet. */
 int dlg_handlers_end(struct dlg_cell *dlg, struct dlg_str headers, const char **why);
 
 /* The dialog's timer is due (dlg_timer.c). The caller's reference (DLG_BY_LOCAL) is consumed. */

@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
-/* An entry's dialogs in order of creation, so that ids ascend (counted from the oldest). A freed dialog leaves a
- * hole (cell NULL) until the arrays are packed. */
+/* An entry's dialogs in order of creation, so that ids ascend (counted from the oldest). A freed
+ * dialog leaves a hole (cell NULL) until the arrays are packed. */
 struct entry {
 	struct dlg_lock lock;
 	uint32_t next_id;
@@ -100,7 +100,8 @@ static void put_slot(struct entry *e, uint32_t at, struct dlg_cell *dlg)
 	dlg->slot = at;
 }
 
-/* Move the live ones to the front of arrays of `cap` slots (new memory unless cap stays). 0 or -1. */
+/* Move the live ones to the front of arrays of `cap` slots (new memory unless cap stays). 0 or
+ * -1. */
 static int pack(struct entry *e, uint32_t cap)
 {
 	struct entry old = *e;
@@ -275,7 +276,8 @@ static int same_invite(const struct dlg_cell *dlg, const struct dlg_hash_new *in
 	       dlg_str_eq(dlg_hash_text(dlg, DLG_FROM_TAG), in->from_tag);
 }
 
-static struct dlg_cell *find_invite_locked(struct entry *e, uint32_t hash, const struct dlg_hash_new *in)
+static struct dlg_cell *find_invite_locked(struct entry *e, uint32_t hash,
+					   const struct dlg_hash_new *in)
 {
 	for (uint32_t i = 0; i < e->used; i++) {
 		if (e->hash[i] == hash && e->cell[i] && same_invite(e->cell[i], in))
@@ -408,7 +410,8 @@ void dlg_hash_put(struct dlg_cell *dlg, enum dlg_holder holder)
 	dlg_hash_put_last(dlg, holder, NULL);
 }
 
-void dlg_hash_put_last(struct dlg_cell *dlg, enum dlg_holder holder, void (*last)(struct dlg_cell *dlg))
+void dlg_hash_put_last(struct dlg_cell *dlg, enum dlg_holder holder,
+		       void (*last)(struct dlg_cell *dlg))
 {
 	int left;
 
@@ -441,8 +444,8 @@ int dlg_hash_release(struct dlg_cell *dlg)
 
 /* ---- listing ---- */
 
-static unsigned page_entry(struct entry *e, struct dlg_hash_cursor *cur, struct dlg_cell **out, unsigned max,
-			   enum dlg_holder holder)
+static unsigned page_entry(struct entry *e, struct dlg_hash_cursor *cur, struct dlg_cell **out,
+			   unsigned max, enum dlg_holder holder)
 {
 	uint32_t i = 0;
 	unsigned n = 0;

@@ -4,16 +4,17 @@
 /* The table of dialogs, shared by all processes.
  *
  * hash_size entries, one lock each. The entry of a dialog is the low bits of a hash of its
- * Call-ID and part of its name (h_entry, h_id), as the manual says; ids count up within an entry from a
- * random start and use all 32 bits (0 excepted). Each entry keeps dense arrays of (hash, id, cell) in order of creation, so that a
- * search reads a few cache lines and no cell that cannot match.
+ * Call-ID and part of its name (h_entry, h_id), as the manual says; ids count up within an entry
+ * from a random start and use all 32 bits (0 excepted). Each entry keeps dense arrays of (hash,
+ * id, cell) in order of creation, so that a search reads a few cache lines and no cell that
+ * cannot match.
  *
- * References: every lookup returns one, with a named holder, and it is given back with dlg_hash_put() under
- * the same name. The table itself holds one from insertion to freeing. Counts are guarded by the entry
- * lock; nobody outside dlg_hash.c touches them.
+ * References: every lookup returns one, with a named holder, and it is given back with
+ * dlg_hash_put() under the same name. The table itself holds one from insertion to freeing.
+ * Counts are guarded by the entry lock; nobody outside dlg_hash.c touches them.
  *
- * Everything in a cell below "mutable" is guarded by the entry lock. What is above it is
- * written once before the cell is linked and may be read by any holder without a lock. */
+ * Everything in a cell below "mutable" is guarded by the entry lock. What is above it is written
+ * once before the cell is linked and may be read by any holder without a lock. */
 
 #include "dlg_lock.h"
 #include "dlg_state.h"
@@ -34,7 +35,8 @@ enum dlg_holder {
 	DLG_HOLDERS
 };
 
-enum dlg_dir { DLG_DIR_NONE, DLG_DIR_DOWNSTREAM, DLG_DIR_UPSTREAM }; /* caller -> callee is downstream */
+/* caller -> callee is downstream */
+enum dlg_dir { DLG_DIR_NONE, DLG_DIR_DOWNSTREAM, DLG_DIR_UPSTREAM };
 
 enum dlg_leg_state {
 	DLG_LEG_EARLY,
@@ -43,20 +45,26 @@ enum dlg_leg_state {
 	DLG_LEG_ENDED,
 };
 
-/* Whoever answers may fork for ever: further provisional legs are not kept, and further answers neither. */
+/* Whoever answers may fork for ever: further provisional legs are not kept, and further answers
+ * neither. */
 enum { DLG_LEGS_EARLY_MAX = 32, DLG_LEGS_MAX = 64 };
 
 /* One callee of the call: forked INVITEs create several dialogs in terms of RFC 3261 12.1, which
- * share the caller. Linked in order of first reply; legs are added, never removed, until the cell is freed. */
+ * share the caller. Linked in order of first reply; legs are added, never removed, until the
+ * cell is freed. */
 struct dlg_leg {
 	struct dlg_leg *next;
 	const struct host_sock *sock; /* local socket facing the callee */
 	char *contact;                /* dlg_mem piece, or NULL; replaced by target refreshes */
-	char *route_set;              /* dlg_mem piece, or NULL; towards the callee, in Route order; fixed by
-				       * the first 2xx (RFC 3261 13.2.2.4), free to read from then on */
-	uint32_t cseq[3];             /* by direction: last CSeq number accepted (index enum dlg_dir) */
-	uint32_t own_cseq[3];         /* by direction: last one of a request of ours in a party's name */
-	uint32_t refresh_cseq[3];     /* by direction: of the last target refresh that took effect */
+	/* dlg_mem piece, or NULL; towards the callee, in Route order; fixed by the first 2xx
+	 * (RFC 3261 13.2.2.4), free to read from then on */
+	char *route_set;
+	/* by direction: last CSeq number accepted (index enum dlg_dir) */
+	uint32_t cseq[3];
+	/* by direction: last one of a request of ours in a party's name */
+	uint32_t own_cseq[3];
+	/* by direction: of the last target refresh that took effect */
+	uint32_t refresh_cseq[3];
 	uint32_t invite_cseq[3];      /* by direction: of the last INVITE, which its ACK repeats */
 	uint16_t contact_len, route_set_len, tag_len;
 	uint8_t state;                /* enum dlg_leg_state */
@@ -68,14 +76,16 @@ struct dlg_leg {
 /* Texts known from the INVITE, stored behind the cell in this order. */
 enum dlg_text {
 	DLG_CALL_ID, DLG_FROM_URI, DLG_TO_URI, DLG_FROM_TAG,
-	DLG_CALLER_ROUTES, /* Record-Route of the INVITE as received, Route order towards the caller */
+	/* Record-Route of the INVITE as received, Route order towards the caller */
+	DLG_CALLER_ROUTES,
 	DLG_TEXTS
 };
 
 enum { /* dlg_cell.flags */
 	DLG_F_BYE_ON_TIMEOUT = 1 << 0,
 	DLG_F_IN_PATH = 1 << 1,     /* we record-routed: the ACK must pass here */
-	DLG_F_LEG_LOST = 1 << 2,    /* a leg could not be stored for want of memory: match any To tag */
+	/* a leg could not be stored for want of memory: match any To tag */
+	DLG_F_LEG_LOST = 1 << 2,
 	DLG_F_LINGER_OVER = 1 << 3, /* nothing but a holder keeps it */
 	DLG_F_REPORTED = 1 << 4,    /* found overdue and logged */
 	DLG_F_ATTACHED = 1 << 5,    /* a transaction carries (or carried) its INVITE */
@@ -84,13 +94,15 @@ enum { /* dlg_cell.flags */
 	DLG_F_KILLED = 1 << 8,      /* ended by us: whoever answers late gets a BYE */
 };
 
-enum dlg_end { DLG_END_NONE, DLG_END_CALLER, DLG_END_CALLEE, DLG_END_PROXY }; /* who ended the call */
+/* who ended the call */
+enum dlg_end { DLG_END_NONE, DLG_END_CALLER, DLG_END_CALLEE, DLG_END_PROXY };
 
 struct dlg_cell {
 	uint32_t h_entry, h_id;
 	uint32_t hash;                       /* of the Call-ID, all 32 bits */
 	uint32_t invite_cseq;
-	uint64_t via_hash;                   /* of the INVITE's topmost Via branch: tells retransmissions from spirals */
+	/* of the INVITE's topmost Via branch: tells retransmissions from spirals */
+	uint64_t via_hash;
 	const struct host_sock *caller_sock; /* local socket facing the caller */
 	uint16_t text_len[DLG_TEXTS];
 
@@ -104,8 +116,10 @@ struct dlg_cell {
 	uint32_t slot;               /* position in the entry's arrays; dlg_hash.c only */
 	uint32_t user_flags;         /* manual 1.6.7, 1.9.4 */
 	uint32_t lifetime;           /* seconds */
-	uint32_t ack_by;             /* tick: without an ACK by then the call is over; UINT32_MAX none */
-	uint32_t expires;            /* tick: end of the lifetime; once ended, when a holder is reported as overdue */
+	/* tick: without an ACK by then the call is over; UINT32_MAX none */
+	uint32_t ack_by;
+	/* tick: end of the lifetime; once ended, when a holder is reported as overdue */
+	uint32_t expires;
 	uint32_t tx_id[2];           /* struct host_tx_id of the INVITE; 0,0 none */
 	int64_t start_time;          /* epoch seconds of the first 2xx; 0 before */
 	int64_t end_time;            /* epoch seconds of the end; 0 before */
@@ -139,16 +153,18 @@ uint32_t dlg_hash_call_id(struct dlg_str call_id);
 /* 64-bit hash for comparisons within one run. */
 uint64_t dlg_hash_wide(struct dlg_str v);
 
-/* Create, link, apply DLG_EV_CREATE and return the cell with a reference for `holder` in *out. Returns 1;
- * 0 when the same INVITE (Call-ID, From tag, CSeq, Via branch) has its dialog already, which is then returned instead; or
- * -1 when memory is short (nothing changed). Takes and drops the entry lock. */
+/* Create, link, apply DLG_EV_CREATE and return the cell with a reference for `holder` in *out.
+ * Returns 1; 0 when the same INVITE (Call-ID, From tag, CSeq, Via branch) has its dialog
+ * already, which is then returned instead; or -1 when memory is short (nothing changed). Takes
+ * and drops the entry lock. */
 int dlg_hash_insert(const struct dlg_hash_new *in, enum dlg_holder holder, struct dlg_cell **out);
 
 /* The dialog named (h_entry, h_id), in any state, or NULL. Takes and drops the entry lock. */
 struct dlg_cell *dlg_hash_get(uint32_t h_entry, uint32_t h_id, enum dlg_holder holder);
 
-/* Walks the dialogs of one Call-ID in order of creation. `match` runs under the entry lock, must not block, and returns nonzero
- * for the one that is wanted, which is returned with a reference. NULL when none. */
+/* Walks the dialogs of one Call-ID in order of creation. `match` runs under the entry lock, must
+ * not block, and returns nonzero for the one that is wanted, which is returned with a reference.
+ * NULL when none. */
 typedef int dlg_hash_match(const struct dlg_cell *dlg, void *arg);
 struct dlg_cell *dlg_hash_find(struct dlg_str call_id, dlg_hash_match *match, void *arg,
 			       enum dlg_holder holder);
@@ -156,24 +172,29 @@ struct dlg_cell *dlg_hash_find(struct dlg_str call_id, dlg_hash_match *match, vo
 /* Another reference on a dialog the caller holds already. Takes and drops the entry lock. */
 void dlg_hash_hold(struct dlg_cell *dlg, enum dlg_holder holder);
 
-/* Give a reference back; NULL is fine. The dialog is freed here when its linger is over and this was
- * the last one besides the table's. Takes and drops the entry lock; DLGCB_DESTROY and parameter freeing run after it. */
+/* Give a reference back; NULL is fine. The dialog is freed here when its linger is over and this
+ * was the last one besides the table's. Takes and drops the entry lock; DLGCB_DESTROY and
+ * parameter freeing run after it. */
 void dlg_hash_put(struct dlg_cell *dlg, enum dlg_holder holder);
 
-/* As dlg_hash_put(); when it was the last reference of that kind, `last` runs first, under the entry lock. */
-void dlg_hash_put_last(struct dlg_cell *dlg, enum dlg_holder holder, void (*last)(struct dlg_cell *dlg));
+/* As dlg_hash_put(); when it was the last reference of that kind, `last` runs first, under the
+ * entry lock. */
+void dlg_hash_put_last(struct dlg_cell *dlg, enum dlg_holder holder,
+		       void (*last)(struct dlg_cell *dlg));
 
-/* Free a dialog whose linger is over; called by the timer, whose own reference (DLG_BY_LOCAL) is given back in any
- * case. Returns 1 when freed, 0 when somebody holds it (it will be freed by the last dlg_hash_put()). */
+/* Free a dialog whose linger is over; called by the timer, whose own reference (DLG_BY_LOCAL) is
+ * given back in any case. Returns 1 when freed, 0 when somebody holds it (it will be freed by
+ * the last dlg_hash_put()). */
 int dlg_hash_release(struct dlg_cell *dlg);
 
 /* Lock and unlock the entry of a dialog one holds. */
 void dlg_hash_lock(const struct dlg_cell *dlg);
 void dlg_hash_unlock(const struct dlg_cell *dlg);
 
-/* Up to `max` dialogs of the table in order of (entry, creation), with references, starting at the cursor, which is
- * moved on. Zero the cursor to start. Returns how many; 0 at the end. Locks one entry at a time; dialogs
- * created or freed meanwhile may or may not be seen, none is seen twice. */
+/* Up to `max` dialogs of the table in order of (entry, creation), with references, starting at
+ * the cursor, which is moved on. Zero the cursor to start. Returns how many; 0 at the end. Locks
+ * one entry at a time; dialogs created or freed meanwhile may or may not be seen, none is seen
+ * twice. */
 struct dlg_hash_cursor {
 	uint32_t entry;
 	uint32_t last_id; /* last one seen in that entry */
@@ -198,8 +219,8 @@ void dlg_hash_leg_free(struct dlg_leg *leg);
 /* Link it last; the cell owns it from now on. 0, or -1 when there are too many. Entry lock held. */
 int dlg_hash_leg_add_locked(struct dlg_cell *dlg, struct dlg_leg *leg, unsigned max);
 
-/* Legs that were answered and not ended, `but` (may be NULL) left out; of them, those whose ACK passed in
- * *acked. Entry lock held. */
+/* Legs that were answered and not ended, `but` (may be NULL) left out; of them, those whose ACK
+ * passed in *acked. Entry lock held. */
 unsigned dlg_hash_live_legs_locked(const struct dlg_cell *dlg, const struct dlg_leg *but,
 				   unsigned *acked);
 
@@ -209,7 +230,8 @@ const char *dlg_hash_name(const struct dlg_cell *dlg);
 /* Names of holders ("transaction", ...), for the report on overdue dialogs. */
 const char *dlg_hash_holder_name(enum dlg_holder holder);
 
-/* "transaction=1 sender=2": who holds the dialog besides the table and the engine's own functions, into `out`. Takes and drops the entry lock. */
+/* "transaction=1 sender=2": who holds the dialog besides the table and the engine's own
+ * functions, into `out`. Takes and drops the entry lock. */
 void dlg_hash_holders(const struct dlg_cell *dlg, char *out, size_t size);
 
 /* What the table itself says, counted cell by cell under each entry's lock in turn. */

@@ -10,13 +10,15 @@
  *             return -1;
  *     dlg.register_dlgcb(NULL, DLGCB_CREATED, on_created, NULL, NULL);
  *
- * There is deliberately no export named "load_dlg": stock modules look for that name and would write their own idea of the
- * structure over ours.
+ * There is deliberately no export named "load_dlg": stock modules look for that name and would
+ * write their own idea of the structure over ours.
  *
- * Callbacks run in whatever process handles the event (a SIP worker, the module's timer process, a command's process), with no
- * lock of the dialog module held: they may call everything below, end the dialog included. Two events of one dialog that are handled
- * by two processes at the same moment (a 2xx and a BYE, say) may call back in either order. What callbacks
- * do takes the caller's time: do not block. The dialog is held for the duration of the callback; to keep it longer call hold(). */
+ * Callbacks run in whatever process handles the event (a SIP worker, the module's timer process,
+ * a command's process), with no lock of the dialog module held: they may call everything below,
+ * end the dialog included. Two events of one dialog that are handled by two processes at the
+ * same moment (a 2xx and a BYE, say) may call back in either order. What callbacks do takes the
+ * caller's time: do not block. The dialog is held for the duration of the callback; to keep it
+ * longer call hold(). */
 
 #include <stddef.h>
 #include <stdint.h>
@@ -24,22 +26,23 @@
 struct sip_msg;
 struct dlg_cell; /* opaque */
 
-/* Callback types (manual 2.1.1). Several may be or-ed in one registration, except DLGCB_CREATED and DLGCB_LOADED, which
- * are not about one dialog and are registered alone, in mod_init, with dlg NULL. */
+/* Callback types (manual 2.1.1). Several may be or-ed in one registration, except DLGCB_CREATED
+ * and DLGCB_LOADED, which are not about one dialog and are registered alone, in mod_init, with
+ * dlg NULL. */
 enum {
-	DLGCB_LOADED = 1 << 0,  /* a dialog was restored from the database */
-	DLGCB_SAVED = 1 << 1,   /* the dialog was written to the database */
-	DLGCB_CREATED = 1 << 2, /* a dialog was created; msg->req is its INVITE */
-	DLGCB_FAILED = 1 << 3,  /* negative final reply to the INVITE */
-	DLGCB_CONFIRMED = 1 << 4,       /* first 2xx to the INVITE */
-	DLGCB_REQ_WITHIN = 1 << 5,      /* a sequential request was forwarded */
-	DLGCB_TERMINATED = 1 << 6,      /* ended by BYE, a party's or ours */
-	DLGCB_EXPIRED = 1 << 7,         /* ended by its timeout, without a BYE from a party */
-	DLGCB_EARLY = 1 << 8,           /* first provisional reply above 100 */
-	DLGCB_RESPONSE_FWDED = 1 << 9,  /* any reply to the initial INVITE, before it is forwarded */
+	DLGCB_LOADED = 1 << 0,           /* a dialog was restored from the database */
+	DLGCB_SAVED = 1 << 1,            /* the dialog was written to the database */
+	DLGCB_CREATED = 1 << 2,          /* a dialog was created; params->req is its INVITE */
+	DLGCB_FAILED = 1 << 3,           /* negative final reply to the INVITE */
+	DLGCB_CONFIRMED = 1 << 4,        /* first 2xx to the INVITE */
+	DLGCB_REQ_WITHIN = 1 << 5,       /* a sequential request was forwarded */
+	DLGCB_TERMINATED = 1 << 6,       /* ended by BYE, a party's or ours */
+	DLGCB_EXPIRED = 1 << 7,          /* ended by a limit, without a BYE from a party */
+	DLGCB_EARLY = 1 << 8,            /* first provisional reply above 100 */
+	DLGCB_RESPONSE_FWDED = 1 << 9,   /* any reply to the INVITE, before it is forwarded */
 	DLGCB_RESPONSE_WITHIN = 1 << 10, /* any reply to a sequential request */
-	DLGCB_MI_CONTEXT = 1 << 11,     /* dlg_list_ctx asks for lines, see mi_add() */
-	DLGCB_DESTROY = 1 << 12,        /* the dialog's memory is about to be freed */
+	DLGCB_MI_CONTEXT = 1 << 11,      /* dlg_list_ctx asks for lines, see mi_add() */
+	DLGCB_DESTROY = 1 << 12,         /* the dialog's memory is about to be freed */
 };
 
 /* The manual's spelling for some of them. */
@@ -64,13 +67,20 @@ struct dlg_cb_params {
 typedef void(dialog_cb)(struct dlg_cell *dlg, int type, struct dlg_cb_params *params);
 typedef void(param_free_cb)(void *param);
 
-enum { DLG_API_ENDED_BY_NONE, DLG_API_ENDED_BY_CALLER, DLG_API_ENDED_BY_CALLEE, DLG_API_ENDED_BY_PROXY };
+enum {
+	DLG_API_ENDED_BY_NONE,
+	DLG_API_ENDED_BY_CALLER,
+	DLG_API_ENDED_BY_CALLEE,
+	DLG_API_ENDED_BY_PROXY
+};
 
 /* A snapshot. The texts are NUL-terminated and point into the buffer given to get_info(). */
 struct dlg_info {
 	uint32_t h_entry, h_id; /* the dialog's name in the table */
-	int state;              /* manual 1.9.2: 1 unconfirmed, 2 early, 3 confirmed, 4 with ACK, 5 ended */
-	const char *call_id, *from_uri, *from_tag, *to_uri, *to_tag; /* to_tag: first answered leg, else first leg */
+	/* manual 1.9.2: 1 unconfirmed, 2 early, 3 confirmed, 4 with ACK, 5 ended */
+	int state;
+	/* to_tag: first answered leg, else first leg */
+	const char *call_id, *from_uri, *from_tag, *to_uri, *to_tag;
 	const char *caller_contact, *callee_contact;
 	int64_t start_time;     /* epoch seconds of the 2xx, 0 before */
 	int64_t end_time;       /* epoch seconds of the end, 0 before */
@@ -84,37 +94,43 @@ struct dlg_info {
 #define DLG_BIND_NAME   "dlg_bind_api"
 
 struct dlg_api {
-	/* Register `cb` for the or-ed `types` of one dialog, or of all (see above). `param` must be in shared memory or
-	 * constant; `free_param` (may be NULL) is called once when the dialog is freed. Returns 0; or -1 when the types are not
-	 * allowed for this `dlg` or memory is short (then `param` stays the caller's). Of several, the last registered runs first. */
+	/* Register `cb` for the or-ed `types` of one dialog, or of all (see above). `param` must
+	 * be in shared memory or constant; `free_param` (may be NULL) is called once when the
+	 * dialog is freed. Returns 0; or -1 when the types are not allowed for this `dlg` or
+	 * memory is short (then `param` stays the caller's). Of several, the last registered
+	 * runs first. */
 	int (*register_dlgcb)(struct dlg_cell *dlg, int types, dialog_cb *cb, void *param,
 			      param_free_cb *free_param);
 
-	/* The dialog of the message in hand, with a reference to be given back by put(), or NULL. *direction
-	 * (may be NULL) gets that of the message's request. */
+	/* The dialog of the message in hand, with a reference to be given back by put(), or
+	 * NULL. *direction (may be NULL) gets that of the message's request. */
 	struct dlg_cell *(*get)(struct sip_msg *msg, int *direction);
 
 	/* The dialog of that name, with a reference, or NULL. */
 	struct dlg_cell *(*find)(uint32_t h_entry, uint32_t h_id);
 
-	/* Keep a dialog beyond the callback, and give it back. A forgotten reference is reported in the log as held by "api". */
+	/* Keep a dialog beyond the callback, and give it back. A forgotten reference is reported
+	 * in the log as held by "api". */
 	void (*hold)(struct dlg_cell *dlg);
 	void (*put)(struct dlg_cell *dlg);
 
-	/* Fill `out`; its texts are copied to `buf`. Returns 0, or the size needed when `size` is too small. */
+	/* Fill `out`; its texts are copied to `buf`. Returns 0, or the size needed when `size`
+	 * is too small. */
 	size_t (*get_info)(struct dlg_cell *dlg, struct dlg_info *out, char *buf, size_t size);
 
 	/* create_dialog() of the script: 1 created or there already, -1 refused. */
 	int (*create)(struct sip_msg *invite);
 
-	/* End the call: BYEs to both sides when answered, a final error and CANCELs before. `headers`: NULL or header lines for the BYEs.
-	 * Called from a callback about a request or reply, it is carried out within two seconds, so that nothing overtakes the
-	 * message in hand; `headers` must be NULL then.
-	 * 0, or -1 when it has ended already or nothing could be sent. */
+	/* End the call: BYEs to both sides when answered, a final error and CANCELs before.
+	 * `headers`: NULL or header lines for the BYEs. Called from a callback about a request
+	 * or reply, it is carried out within two seconds, so that nothing overtakes the message
+	 * in hand; `headers` must be NULL then. 0, or -1 when it has ended already or nothing
+	 * could be sent. */
 	int (*end)(struct dlg_cell *dlg, const char *headers);
 
-	/* Values of the dialog, as $dlg_val(name). set: 0 or -1; value NULL removes. get: copies to `buf`, NUL-terminated, and returns the
-	 * value's length (copied only when it is below `size`), or -1 when there is none. */
+	/* Values of the dialog, as $dlg_val(name). set: 0 or -1; value NULL removes. get: copies
+	 * to `buf`, NUL-terminated, and returns the value's length (copied only when it is below
+	 * `size`), or -1 when there is none. */
 	int (*set_value)(struct dlg_cell *dlg, const char *name, const char *value, size_t len);
 	long (*get_value)(struct dlg_cell *dlg, const char *name, char *buf, size_t size);
 
@@ -122,7 +138,8 @@ struct dlg_api {
 	uint32_t (*get_flags)(struct dlg_cell *dlg);
 	void (*set_flags)(struct dlg_cell *dlg, uint32_t set, uint32_t clear);
 
-	/* Inside a DLGCB_MI_CONTEXT callback: add the line "name:: value" to the dialog's context. */
+	/* Inside a DLGCB_MI_CONTEXT callback: add the line "name:: value" to the dialog's
+	 * context. */
 	void (*mi_add)(void *mi, const char *name, const char *value);
 };
 

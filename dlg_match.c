@@ -30,7 +30,8 @@ void dlg_match_collect_routes(struct host_msg *msg, enum host_header name, struc
 
 /* ---- finding the dialog ---- */
 
-/* How well a dialog must fit when several have the same Call-ID and tags (spirals, new calls after old ones). */
+/* How well a dialog must fit when several have the same Call-ID and tags (spirals, new calls
+ * after old ones). */
 enum fit { FIT_EXACT, FIT_LIVE, FIT_ANY };
 
 struct search {
@@ -63,11 +64,16 @@ static int match_tags(const struct dlg_cell *dlg, struct search *s)
 	return 0;
 }
 
+static struct dlg_str leg_routes(const struct dlg_leg *leg)
+{
+	return (struct dlg_str){ leg->route_set, leg->route_set_len };
+}
+
 static unsigned expected_routes(const struct dlg_cell *dlg, const struct search *s)
 {
 	if (s->dir == DLG_DIR_UPSTREAM)
 		return dlg_route_count(dlg_hash_text(dlg, DLG_CALLER_ROUTES));
-	return s->leg ? dlg_route_count((struct dlg_str){ s->leg->route_set, s->leg->route_set_len }) : 0;
+	return s->leg ? dlg_route_count(leg_routes(s->leg)) : 0;
 }
 
 static int fits(const struct dlg_cell *dlg, void *arg)
@@ -78,7 +84,8 @@ static int fits(const struct dlg_cell *dlg, void *arg)
 		return dlg->h_id == s->h_id && match_tags(dlg, s);
 	if (s->fit != FIT_ANY && dlg->state == DLG_STATE_DELETED)
 		return 0;
-	return match_tags(dlg, s) && (s->fit != FIT_EXACT || expected_routes(dlg, s) == s->routes_left);
+	return match_tags(dlg, s) &&
+	       (s->fit != FIT_EXACT || expected_routes(dlg, s) == s->routes_left);
 }
 
 static struct dlg_cell *find_by_cookie(struct search *s, struct dlg_str cookie)
@@ -92,14 +99,16 @@ static struct dlg_cell *find_by_cookie(struct search *s, struct dlg_str cookie)
 	s->by_id = 0;
 	if (!dlg) {
 		__atomic_fetch_add(&dlg_state_counters()->forged, 1, __ATOMIC_RELAXED);
-		HOST_LOG(HOST_INFO, "cookie \"%.*s\" is not one of the call %.*s, tags %.*s and %.*s",
+		HOST_LOG(HOST_INFO,
+			 "cookie \"%.*s\" is not one of the call %.*s, tags %.*s and %.*s",
 			 DLG_STR_ARG(cookie), DLG_STR_ARG(s->info->call_id),
 			 DLG_STR_ARG(s->info->from_tag), DLG_STR_ARG(s->info->to_tag));
 	}
 	return dlg;
 }
 
-/* The Route entries of a request that are not ours; *target: the remote target, if it is not in the Request-URI. */
+/* The Route entries of a request that are not ours; *target: the remote target, if it is not in
+ * the Request-URI. */
 static void other_routes(struct host_msg *msg, struct dlg_buf *routes, struct dlg_buf *target)
 {
 	struct dlg_buf all = { 0 };
@@ -110,8 +119,8 @@ static void other_routes(struct host_msg *msg, struct dlg_buf *routes, struct dl
 	n = dlg_route_count(dlg_buf_view(&all));
 	if (own < 0) /* a strict router before us: the target is the last entry (RFC 3261 16.4) */
 		dlg_buf_add(target, dlg_route_last_uri(dlg_buf_view(&all)));
-	dlg_route_slice(routes, dlg_buf_view(&all), own < 0 ? 0 : (unsigned)own, own < 0 && n ? n - 1 : n,
-			0);
+	dlg_route_slice(routes, dlg_buf_view(&all), own < 0 ? 0 : (unsigned)own,
+			own < 0 && n ? n - 1 : n, 0);
 	routes->failed |= all.failed;
 	dlg_buf_free(&all);
 }
@@ -147,7 +156,8 @@ static void make_current(struct dlg_ctx *ctx, struct dlg_cell *dlg, const struct
 				 .method = (uint8_t)s->info->method, .cseq = s->info->cseq };
 }
 
-/* May this request belong to a dialog that exists? An INVITE without To tag starts one; a CANCEL belongs to its INVITE. */
+/* May this request belong to a dialog that exists? An INVITE without To tag starts one; a CANCEL
+ * belongs to its INVITE. */
 static int is_sequential(const struct host_info *info)
 {
 	return info->is_request && info->method != HOST_CANCEL && !dlg_match_is_initial(info);
@@ -223,14 +233,15 @@ static int target_ok_locked(const struct claim *c)
 static int routes_ok_locked(const struct claim *c)
 {
 	const struct dlg_leg *leg = c->ctx->leg;
-	struct dlg_str known = dlg_hash_text(c->ctx->dlg, DLG_CALLER_ROUTES), have = dlg_buf_view(&c->routes);
+	struct dlg_str known = dlg_hash_text(c->ctx->dlg, DLG_CALLER_ROUTES),
+		       have = dlg_buf_view(&c->routes);
 	struct dlg_str a, b;
 	int more_a, more_b;
 
 	if (c->ctx->dir == DLG_DIR_DOWNSTREAM) {
 		if (!leg)
 			return 1;
-		known = (struct dlg_str){ leg->route_set, leg->route_set_len };
+		known = leg_routes(leg);
 	}
 	do {
 		more_a = dlg_route_next(&known, &a) == 0;
@@ -249,7 +260,9 @@ static const char *objection(const struct claim *c)
 		int (*ok)(const struct claim *c);
 		const char *what;
 	} checks[] = {
-		{ cseq_ok_locked, "CSeq" }, { target_ok_locked, "contact" }, { routes_ok_locked, "route set" },
+		{ cseq_ok_locked, "CSeq" },
+		{ target_ok_locked, "contact" },
+		{ routes_ok_locked, "route set" },
 	};
 	const char *what = NULL;
 
@@ -278,10 +291,12 @@ int dlg_match_validate(struct host_msg *msg, struct dlg_ctx *ctx)
 	dlg_buf_free(&target);
 	if (!what)
 		return 1;
-	/* A copy of a request that passed does not fit any more. The transaction layer has repeated the answer. */
+	/* A copy of a request that passed does not fit any more. The transaction layer has
+	 * repeated the answer. */
 	if (info.method != HOST_ACK && host_tx_is_retransmission(msg))
 		return 0;
-	HOST_LOG(HOST_INFO, "%s: request refused: its %s does not fit", dlg_hash_name(c.ctx->dlg), what);
+	HOST_LOG(HOST_INFO, "%s: request refused: its %s does not fit", dlg_hash_name(c.ctx->dlg),
+		 what);
 	return -1;
 }
 

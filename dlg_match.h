@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #ifndef DLG_MATCH_H
 #define DLG_MATCH_H
-/* Which dialog a sequential request belongs to (manual 1.5.10, RFC 3261 12.2.2), and whether it fits that
- * dialog (validate_dialog(), manual 1.6.2). Nothing here changes a dialog. No lock may be held; all take and drop entry locks. */
+/* Which dialog a sequential request belongs to (manual 1.5.10, RFC 3261 12.2.2), and whether it
+ * fits that dialog (validate_dialog(), manual 1.6.2). Nothing here changes a dialog. No lock may
+ * be held; all take and drop entry locks. */
 
 #include "dlg_handlers.h"
 
@@ -12,12 +13,14 @@ int dlg_match_is_initial(const struct host_info *info);
 /* Append all entries of a header, joined by ",", in message order. */
 void dlg_match_collect_routes(struct host_msg *msg, enum host_header name, struct dlg_buf *out);
 
-/* Match a request by `cookie` (NULL: it has none), then by SIP elements, as dlg_match_mode allows; a dialog found
- * becomes the current one of `ctx`, held as DLG_BY_MESSAGE. A cookie that is malformed, unknown or of another call is counted. */
+/* Match a request by `cookie` (NULL: it has none), then by SIP elements, as dlg_match_mode
+ * allows; a dialog found becomes the current one of `ctx`, held as DLG_BY_MESSAGE. A cookie that
+ * is malformed, unknown or of another call is counted. */
 void dlg_match_request(struct host_msg *msg, struct dlg_ctx *ctx, const struct dlg_str *cookie);
 
-/* Modes 1 and 2 know requests that carry no Route of ours. While the script runs only those without any Route are
- * looked up, for the others loose_route() may come yet; when the request is forwarded (`last_chance`), all. */
+/* Modes 1 and 2 know requests that carry no Route of ours. While the script runs only those
+ * without any Route are looked up, for the others loose_route() may come yet; when the request
+ * is forwarded (`last_chance`), all. */
 void dlg_match_without_route(struct host_msg *msg, struct dlg_ctx *ctx, int last_chance);
 
 /* See dlg_handlers_validate(). */

@@ -185,9 +185,10 @@ void *dlg_mem_alloc(size_t size)
 	return class < CLASSES ? class_alloc(class) : big_alloc(size);
 }
 
-/* A piece came back to `ch`. Returns the chunk that is not needed any more, or NULL. An idle class keeps exactly its
- * home: hosts round the size of a block up to what they find, so another one might not be as large. The spare
- * goes when home is half empty, not at once: a load that swings around a full home costs nothing. Class lock held. */
+/* A piece came back to `ch`. Returns the chunk that is not needed any more, or NULL. An idle
+ * class keeps exactly its home: hosts round the size of a block up to what they find, so another
+ * one might not be as large. The spare goes when home is half empty, not at once: a load that
+ * swings around a full home costs nothing. Class lock held. */
 static struct chunk *surplus_locked(struct class *cl, struct chunk *ch)
 {
 	if (ch->home) {

@@ -4,8 +4,9 @@
 /* Shared memory of the engine, carved from large blocks of the host.
  *
  * The host's shared allocator has one lock for everybody and a header per piece, so the engine
- * asks it for chunks and hands out pieces of fixed size classes. A chunk whose pieces all came back returns
- * to the host, unless its class has no other one with room: an idle engine holds exactly what it held at start. */
+ * asks it for chunks and hands out pieces of fixed size classes. A chunk whose pieces all came
+ * back returns to the host, unless its class has no other one with room: an idle engine holds
+ * exactly what it held at start. */
 
 #include <stddef.h>
 
@@ -20,7 +21,8 @@ struct dlg_mem_info {
  * before fork. Returns 0, or -1 when the host has no memory. */
 int dlg_mem_init(void);
 
-/* A piece of at least `size` bytes, aligned to 8, not zeroed, or NULL. Takes and drops a leaf lock. */
+/* A piece of at least `size` bytes, aligned to 8, not zeroed, or NULL. Takes and drops a leaf
+ * lock. */
 void *dlg_mem_alloc(size_t size);
 
 /* Give a piece back; NULL is fine. Takes and drops a leaf lock. */

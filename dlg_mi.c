@@ -63,7 +63,8 @@ static void copy_caller_locked(const struct dlg_cell *dlg, struct dlg_buf *b)
 	put_number(b, "state", dlg->state);
 	put_number(b, "user_flags", dlg->user_flags);
 	put_number(b, "timestart", dlg->start_time);
-	put_number(b, "timeout", is_answered(dlg) ? host_wall_s() + dlg_timer_left(dlg->expires) : 0);
+	put_number(b, "timeout",
+		   is_answered(dlg) ? host_wall_s() + dlg_timer_left(dlg->expires) : 0);
 	put_view(b, "callid", dlg_hash_text(dlg, DLG_CALL_ID));
 	put_view(b, "from_uri", dlg_hash_text(dlg, DLG_FROM_URI));
 	put_view(b, "to_uri", dlg_hash_text(dlg, DLG_TO_URI));
@@ -170,7 +171,8 @@ static void write_dialog(struct dlg_mi_out *out, struct dlg_cell *dlg, int with_
 /* ---- listings ---- */
 
 /* Write up to `max` dialogs (0: all) from the cursor on. */
-static void write_page(struct dlg_mi_out *out, struct dlg_hash_cursor *cur, unsigned max, int with_context)
+static void write_page(struct dlg_mi_out *out, struct dlg_hash_cursor *cur, unsigned max,
+		       int with_context)
 {
 	struct dlg_cell *batch[BATCH];
 	unsigned n, want, done = 0;
@@ -201,7 +203,8 @@ static void write_next(struct dlg_mi_out *out, const struct dlg_hash_cursor *cur
 	out->ops->text(out, "next", (struct dlg_str){ text, (size_t)n });
 }
 
-/* In a dialect that builds its reply in memory a long list is cut, and "next" says where dlg_page goes on. */
+/* In a dialect that builds its reply in memory a long list is cut, and "next" says where
+ * dlg_page goes on. */
 static void list_all(struct dlg_mi_out *out, int with_context)
 {
 	struct dlg_hash_cursor cur = { 0 };
@@ -313,7 +316,8 @@ static void run_dlg_end_dlg(const struct dlg_mi_args *args, struct dlg_mi_out *o
 	uint64_t entry, id;
 
 	if (dlg_str_to_u64(args->arg[0], UINT64_MAX, &entry) < 0 ||
-	    dlg_str_to_u64(args->arg[1], UINT64_MAX, &id) < 0 || !dlg_req_within_headers_ok(headers)) {
+	    dlg_str_to_u64(args->arg[1], UINT64_MAX, &id) < 0 ||
+	    !dlg_req_within_headers_ok(headers)) {
 		out->ops->error(out, 400, "Bad parameter");
 		return;
 	}
@@ -358,7 +362,8 @@ static void audit_once(struct audit *a)
 		   !a->census.misplaced;
 }
 
-/* Calls go on while we count: only a disagreement at a moment when nothing moved proves anything. */
+/* Calls go on while we count: only a disagreement at a moment when nothing moved proves
+ * anything. */
 static const char *audit(struct audit *a)
 {
 	for (int tries = 0; tries < 10; tries++) {
@@ -412,7 +417,8 @@ static void write_census(struct dlg_mi_out *out, const struct audit *a)
 	out->ops->number(out, "misplaced", a->census.misplaced);
 	out->ops->number(out, "fullest_entry", a->census.fullest);
 	for (int i = DLG_BY_TRANSACTION; i < DLG_BY_LOCAL; i++) {
-		snprintf(name, sizeof(name), "held_by_%s", dlg_hash_holder_name((enum dlg_holder)i));
+		snprintf(name, sizeof(name), "held_by_%s",
+			 dlg_hash_holder_name((enum dlg_holder)i));
 		out->ops->number(out, name, a->census.refs[i]);
 	}
 }
@@ -448,7 +454,8 @@ const struct dlg_mi_command *dlg_mi_find(struct dlg_str name)
 	return NULL;
 }
 
-void dlg_mi_run(const struct dlg_mi_command *cmd, const struct dlg_mi_args *args, struct dlg_mi_out *out)
+void dlg_mi_run(const struct dlg_mi_command *cmd, const struct dlg_mi_args *args,
+		struct dlg_mi_out *out)
 {
 	if (args->n < cmd->min_args || args->n > cmd->max_args)
 		out->ops->error(out, 400, "Too few or too many arguments");

@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #ifndef DLG_MI_H
 #define DLG_MI_H
-/* Management commands, written once against a small writer and answered in several dialects: the manual's FIFO text
- * (mi/fifo.c), Kamailio RPC and OpenSIPS MI (adapters).
+/* Management commands, written once against a small writer and answered in several dialects: the
+ * manual's FIFO text (mi/fifo.c), Kamailio RPC and OpenSIPS MI (adapters).
  *
- * A reply is a tree of nodes. In the FIFO dialect a node is a line "name:: value attr=value" with its children one TAB deeper;
- * lists, and nodes without a name, leave no trace there; in structured dialects they are arrays and (anonymous) objects. Commands hold no lock of the engine while they write. */
+ * A reply is a tree of nodes. In the FIFO dialect a node is a line "name:: value attr=value"
+ * with its children one TAB deeper; lists, and nodes without a name, leave no trace there; in
+ * structured dialects they are arrays and (anonymous) objects. Commands hold no lock of the
+ * engine while they write. */
 
 #include "dlg_str.h"
 
 struct dlg_mi_out {
 	const struct dlg_mi_ops *ops;
-	unsigned page;   /* how many dialogs a listing may hold at once; 0 unlimited (streaming dialects) */
+	/* how many dialogs a listing may hold at once; 0 unlimited (streaming dialects) */
+	unsigned page;
 	int status;      /* 200, or the code of the error that was reported */
 };
 
@@ -65,7 +68,9 @@ extern const struct dlg_mi_command dlg_mi_commands[DLG_MI_N];
 /* The command of that exact name, or NULL. */
 const struct dlg_mi_command *dlg_mi_find(struct dlg_str name);
 
-/* Check the number of arguments and run. Bad arguments are answered through out->ops->error: 400 with a reason. */
-void dlg_mi_run(const struct dlg_mi_command *cmd, const struct dlg_mi_args *args, struct dlg_mi_out *out);
+/* Check the number of arguments and run. Bad arguments are answered through out->ops->error: 400
+ * with a reason. */
+void dlg_mi_run(const struct dlg_mi_command *cmd, const struct dlg_mi_args *args,
+		struct dlg_mi_out *out);
 
 #endif

@@ -15,7 +15,8 @@ struct pending {
 	uint8_t dir;
 };
 
-/* What can change while a BYE is being made, copied under the lock. Index: enum dlg_dir, the direction the BYE travels. */
+/* What can change while a BYE is being made, copied under the lock. Index: enum dlg_dir, the
+ * direction the BYE travels. */
 struct plan {
 	struct dlg_leg *leg;
 	uint32_t cseq[3];
@@ -80,8 +81,8 @@ static void copy_target(struct dlg_buf *out, const char *s, size_t len)
 		dlg_buf_add(out, (struct dlg_str){ s, len });
 }
 
-/* The next number to use in the name of a party: beyond its own last one and our last one. Theirs is not touched:
- * a request of the party itself may be on its way. */
+/* The next number to use in the name of a party: beyond its own last one and our last one.
+ * Theirs is not touched: a request of the party itself may be on its way. */
 static uint32_t use_cseq(struct dlg_leg *leg, enum dlg_dir dir)
 {
 	uint32_t last = leg->cseq[dir] > leg->own_cseq[dir] ? leg->cseq[dir] : leg->own_cseq[dir];
@@ -130,8 +131,8 @@ static void settle_legs(struct dlg_cell *dlg, enum dlg_leg_state state)
 	dlg_hash_unlock(dlg);
 }
 
-static struct host_request make_bye(const struct dlg_cell *dlg, const struct plan *plan, enum dlg_dir dir,
-				    struct dlg_str headers)
+static struct host_request make_bye(const struct dlg_cell *dlg, const struct plan *plan,
+				    enum dlg_dir dir, struct dlg_str headers)
 {
 	const struct dlg_leg *leg = plan->leg;
 	struct dlg_str tag = { leg->tag, leg->tag_len };
@@ -193,7 +194,8 @@ static int hand_over(struct dlg_cell *dlg, const struct host_request *r, enum dl
 	return -1;
 }
 
-static int send_bye(struct dlg_cell *dlg, const struct plan *plan, enum dlg_dir dir, struct dlg_str headers)
+static int send_bye(struct dlg_cell *dlg, const struct plan *plan, enum dlg_dir dir,
+		    struct dlg_str headers)
 {
 	struct host_request r = make_bye(dlg, plan, dir, headers);
 	int err;
@@ -209,8 +211,8 @@ static int send_bye(struct dlg_cell *dlg, const struct plan *plan, enum dlg_dir 
 	err = hand_over(dlg, &r, dir);
 	sending.dlg = NULL;
 	if (err < 0) {
-		HOST_LOG(HOST_WARNING, "%s: the BYE to the %s could not be sent", dlg_hash_name(dlg),
-			 party(dir));
+		HOST_LOG(HOST_WARNING, "%s: the BYE to the %s could not be sent",
+			 dlg_hash_name(dlg), party(dir));
 		return -1;
 	}
 	return 0;
@@ -240,7 +242,8 @@ unsigned dlg_req_within_byes(struct dlg_cell *dlg, struct dlg_str headers, unsig
 
 static void report(const struct pending *p, int code)
 {
-	/* 481, 408: the party has no such call any more, which is what we wanted (RFC 3261 15.1.2) */
+	/* 481, 408: the party has no such call any more, which is what we wanted (RFC 3261
+	 * 15.1.2) */
 	enum host_level level = (code >= 200 && code < 300) || code == 481 ? HOST_DEBUG
 				: code == 408				   ? HOST_INFO
 									   : HOST_WARNING;

@@ -108,7 +108,8 @@ static void slice_forward(struct dlg_buf *out, struct dlg_str list, unsigned ski
 	}
 }
 
-void dlg_route_slice(struct dlg_buf *out, struct dlg_str list, unsigned skip, unsigned take, int reverse)
+void dlg_route_slice(struct dlg_buf *out, struct dlg_str list, unsigned skip, unsigned take,
+		     int reverse)
 {
 	size_t start = out->len;
 	unsigned n = dlg_route_count(list);
@@ -141,8 +142,8 @@ struct uri {
 	struct dlg_str scheme, user, host, port, params, headers;
 };
 
-/* Split `v` at the first `c` at or after `from`: returns the part before, leaves the part after in *rest
- * (NULL when there is no `c`). */
+/* Split `v` at the first `c` at or after `from`: returns the part before, leaves the part after
+ * in *rest (NULL when there is no `c`). */
 static struct dlg_str split(struct dlg_str v, char c, struct dlg_str *rest)
 {
 	const char *at = v.len ? memchr(v.s, c, v.len) : NULL;
@@ -245,7 +246,8 @@ static int param_find(struct dlg_str params, struct dlg_str name, struct dlg_str
 	return 0;
 }
 
-/* Does every parameter of `a` agree with `b`? Parameters of only one side matter for the four of RFC 3261 19.1.4. */
+/* Does every parameter of `a` agree with `b`? Parameters of only one side matter for the four of
+ * RFC 3261 19.1.4. */
 static int params_agree(struct dlg_str a, struct dlg_str b)
 {
 	static const struct dlg_str significant[] = {

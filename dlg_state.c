@@ -7,18 +7,22 @@
 
 enum {
 	FAIL = DLG_DO_COUNT_FAILED | DLG_DO_ARM_LINGER | DLG_DO_CB_FAILED | DLG_DO_END,
-	ANSWER = DLG_DO_START | DLG_DO_AWAIT_ACK | DLG_DO_ARM_LIFETIME | DLG_DO_CB_CONFIRMED | DLG_DO_SAVE,
+	CREATE = DLG_DO_COUNT_PROCESSED | DLG_DO_ARM_SETUP,
+	ANSWER = DLG_DO_START | DLG_DO_AWAIT_ACK | DLG_DO_ARM_LIFETIME | DLG_DO_CB_CONFIRMED |
+		 DLG_DO_SAVE,
+	ACK = DLG_DO_STOP_ACK | DLG_DO_ARM_LIFETIME | DLG_DO_SAVE,
 	HANG_UP = DLG_DO_ARM_LINGER | DLG_DO_CB_TERMINATED | DLG_DO_END,
 	EXPIRE = DLG_DO_COUNT_EXPIRED | DLG_DO_ARM_LINGER | DLG_DO_CB_EXPIRED | DLG_DO_END,
 	PROLONG = DLG_DO_RESET_LIFETIME | DLG_DO_ARM_LIFETIME | DLG_DO_SAVE,
 };
 
-/* Everything that can happen to a dialog. What is not listed changes nothing: retransmissions, messages that
- * crossed or came late, requests on legs that ended. DELETED is final: nothing revives a call. */
+/* Everything that can happen to a dialog. What is not listed changes nothing: retransmissions,
+ * messages that crossed or came late, requests on legs that ended. DELETED is final: nothing
+ * revives a call. */
 /* clang-format off */
 static const struct dlg_rule rules[DLG_STATES][DLG_EVENTS] = {
 	[DLG_STATE_NONE] = {
-		[DLG_EV_CREATE]      = { DLG_STATE_UNCONFIRMED, DLG_DO_COUNT_PROCESSED | DLG_DO_ARM_SETUP },
+		[DLG_EV_CREATE]      = { DLG_STATE_UNCONFIRMED, CREATE },
 	},
 	[DLG_STATE_UNCONFIRMED] = {
 		[DLG_EV_PROVISIONAL] = { DLG_STATE_EARLY, DLG_DO_CB_EARLY },
@@ -35,7 +39,7 @@ static const struct dlg_rule rules[DLG_STATES][DLG_EVENTS] = {
 		[DLG_EV_TIMEOUT]     = { DLG_STATE_DELETED, EXPIRE | DLG_DO_END_SETUP },
 	},
 	[DLG_STATE_CONFIRMED_NA] = {
-		[DLG_EV_ACK]         = { DLG_STATE_CONFIRMED, DLG_DO_STOP_ACK | DLG_DO_ARM_LIFETIME | DLG_DO_SAVE },
+		[DLG_EV_ACK]         = { DLG_STATE_CONFIRMED, ACK },
 		[DLG_EV_SEQUENTIAL]  = { DLG_STATE_CONFIRMED_NA, PROLONG },
 		[DLG_EV_BYE_NO_ACK]  = { DLG_STATE_CONFIRMED_NA, PROLONG },
 		[DLG_EV_BYE]         = { DLG_STATE_DELETED, HANG_UP },
@@ -117,7 +121,8 @@ static void set_clocks(struct dlg_cell *dlg, uint32_t actions)
 		dlg->flags |= DLG_F_LINGER_OVER;
 }
 
-/* Without an ACK in 64*T1 the callee gives up (RFC 3261 13.3.1.4); but it can be missed only where it must pass. */
+/* Without an ACK in 64*T1 the callee gives up (RFC 3261 13.3.1.4); but it can be missed only
+ * where it must pass. */
 static uint32_t ack_deadline(const struct dlg_cell *dlg)
 {
 	if (!(dlg->flags & DLG_F_IN_PATH) || !dialog_conf.ack_timeout)

@@ -3,8 +3,8 @@
 #define DLG_STATE_H
 /* The life of a dialog as data: (state, event) -> (next state, what follows).
  *
- * Reading the table in dlg_state.c is reading the module's behaviour. The gauges (dialogs by state) change
- * here and nowhere else; totals only grow. */
+ * Reading the table in dlg_state.c is reading the module's behaviour. The gauges (dialogs by
+ * state) change here and nowhere else; totals only grow. */
 
 #include <stdint.h>
 
@@ -29,7 +29,8 @@ enum dlg_event {
 	DLG_EV_GONE,        /* the INVITE transaction went away */
 	DLG_EV_ABANDON,     /* the script ended without a transaction */
 	DLG_EV_ACK,         /* ACK to a 2xx forwarded */
-	DLG_EV_SEQUENTIAL,  /* another in-dialog request forwarded, or a BYE while other legs talk */
+	/* another in-dialog request forwarded, or a BYE while other legs talk */
+	DLG_EV_SEQUENTIAL,
 	DLG_EV_BYE_NO_ACK,  /* BYE of a leg forwarded; of those left none got its ACK yet */
 	DLG_EV_BYE,         /* BYE of the last live leg forwarded */
 	DLG_EV_TERMINATE,   /* this proxy ends the call by BYE */
@@ -37,8 +38,8 @@ enum dlg_event {
 	DLG_EVENTS
 };
 
-/* What follows from an event, besides the change of state and gauges. The first group is carried out by
- * dlg_state_apply_locked() itself, the second by the caller after unlocking. */
+/* What follows from an event, besides the change of state and gauges. The first group is carried
+ * out by dlg_state_apply_locked() itself, the second by the caller after unlocking. */
 enum {
 	DLG_DO_ARM_SETUP = 1 << 0,    /* setup_timeout from now */
 	DLG_DO_START = 1 << 1,        /* answered: start_time and the lifetime begin now */
@@ -78,8 +79,8 @@ struct dlg_rule {
  * and no actions. Pure. */
 const struct dlg_rule *dlg_state_rule(enum dlg_state state, enum dlg_event event);
 
-/* Apply an event: change the state and the gauges, arm the timer. Entry lock of `dlg` held. Returns the
- * actions of the rule; the caller carries out the second group after unlocking. */
+/* Apply an event: change the state and the gauges, arm the timer. Entry lock of `dlg` held.
+ * Returns the actions of the rule; the caller carries out the second group after unlocking. */
 uint32_t dlg_state_apply_locked(struct dlg_cell *dlg, enum dlg_event event);
 
 /* Arm the timer anew as the present state asks for. Entry lock held. */
@@ -95,7 +96,8 @@ void dlg_state_forget_locked(struct dlg_cell *dlg);
 const char *dlg_state_name(enum dlg_state state);
 const char *dlg_state_event_name(enum dlg_event event);
 
-/* Counters in shared memory. Gauges by state are exact at every moment; totals count since start. */
+/* Counters in shared memory. Gauges by state are exact at every moment; totals count since
+ * start. */
 struct dlg_counters {
 	uint32_t gauge[DLG_STATES];
 	uint64_t processed; /* dialogs created */

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #ifndef DLG_TIMER_H
 #define DLG_TIMER_H
-/* One timer per dialog, armed from its creation to its freeing: setup limit, lifetime or ACK limit, linger.
+/* One timer per dialog, armed from its creation to its freeing: setup limit, lifetime or ACK
+ * limit, linger.
  *
  * A hashed wheel in one-second ticks, in shards by table entry. Arming, re-arming and disarming
- * are O(1) whatever the number of dialogs and however their lifetimes are mixed. The wheel holds no references:
- * a tick copies the names (h_entry, h_id) of due dialogs in bounded batches and looks each one up again, so
- * a dialog freed meanwhile is simply not found. */
+ * are O(1) whatever the number of dialogs and however their lifetimes are mixed. The wheel holds
+ * no references: a tick copies the names (h_entry, h_id) of due dialogs in bounded batches and
+ * looks each one up again, so a dialog freed meanwhile is simply not found. */
 
 #include <stdint.h>
 
@@ -28,7 +29,8 @@ struct dlg_timer_info {
 /* Create the wheel in shared memory, before fork. 0 or -1. */
 int dlg_timer_init(void);
 
-/* The tick at which something asked for `seconds` from now is due: never early, at most one second late. */
+/* The tick at which something asked for `seconds` from now is due: never early, at most one
+ * second late. */
 uint32_t dlg_timer_after(uint64_t seconds);
 
 /* Seconds left until `deadline`; 0 when it has passed. */
@@ -37,11 +39,13 @@ uint32_t dlg_timer_left(uint32_t deadline);
 /* Arm or re-arm the dialog's timer. Entry lock held; takes and drops a leaf lock. */
 void dlg_timer_arm_locked(struct dlg_cell *dlg, uint32_t deadline);
 
-/* Take the dialog out of the wheel, before it is freed. Entry lock held; takes and drops a leaf lock. */
+/* Take the dialog out of the wheel, before it is freed. Entry lock held; takes and drops a leaf
+ * lock. */
 void dlg_timer_disarm_locked(struct dlg_cell *dlg);
 
-/* Process everything due up to now: called about once a second by the engine's own process, which may
- * send SIP (BYEs of expired dialogs); never in a SIP worker. No lock held. Returns how many dialogs were due. */
+/* Process everything due up to now: called about once a second by the engine's own process,
+ * which may send SIP (BYEs of expired dialogs); never in a SIP worker. No lock held. Returns how
+ * many dialogs were due. */
 unsigned dlg_timer_tick(void);
 
 /* Figures for statistics and the audit. Takes the shard locks one by one. */

@@ -50,7 +50,8 @@ static struct dlg_val **find_locked(struct dlg_cell *dlg, struct dlg_str name, u
 	return at;
 }
 
-/* Put `v` in. Returns what is to be freed: the value it replaces, NULL, or `v` itself when there are too many. */
+/* Put `v` in. Returns what is to be freed: the value it replaces, NULL, or `v` itself when there
+ * are too many. */
 static struct dlg_val *replace_locked(struct dlg_cell *dlg, struct dlg_val *v)
 {
 	unsigned n;
@@ -136,7 +137,8 @@ int dlg_vals_each(struct dlg_cell *dlg, dlg_vals_fn *fn, void *arg)
 
 		memcpy(len, copy.s + at, sizeof(len));
 		name = copy.s + at + sizeof(len);
-		fn((struct dlg_str){ name, len[0] }, (struct dlg_str){ name + len[0], len[1] }, arg);
+		fn((struct dlg_str){ name, len[0] }, (struct dlg_str){ name + len[0], len[1] },
+		   arg);
 		at += sizeof(len) + len[0] + len[1];
 	}
 	dlg_buf_free(&copy);

@@ -3,7 +3,8 @@
 #define DLG_VALS_H
 /* Values and flags of a dialog (manual 1.6.7 to 1.6.11, 1.9.4, 1.9.6).
  *
- * Names and values are bytes. Each function takes and drops the entry lock of the dialog, which the caller holds a reference on. */
+ * Names and values are bytes. Each function takes and drops the entry lock of the dialog, which
+ * the caller holds a reference on. */
 
 #include "dlg_str.h"
 
@@ -12,17 +13,19 @@ struct dlg_val;
 
 enum { DLG_VALS_NAME_MAX = 1024, DLG_VALS_VALUE_MAX = 65535, DLG_VALS_COUNT_MAX = 1000 };
 
-/* Set `name` to a copy of `value` (may be empty), replacing what was there. 0, or -1: name empty or too long, value too
- * long, too many values, or no memory; the old value then stays. */
+/* Set `name` to a copy of `value` (may be empty), replacing what was there. 0, or -1: name empty
+ * or too long, value too long, too many values, or no memory; the old value then stays. */
 int dlg_vals_set(struct dlg_cell *dlg, struct dlg_str name, struct dlg_str value);
 
 /* Remove `name`. 1 removed, 0 there was none. */
 int dlg_vals_unset(struct dlg_cell *dlg, struct dlg_str name);
 
-/* Copy the value of `name` to `out`, which is reset first. 1 found, 0 none, -1 no private memory. */
+/* Copy the value of `name` to `out`, which is reset first. 1 found, 0 none, -1 no private
+ * memory. */
 int dlg_vals_get(struct dlg_cell *dlg, struct dlg_str name, struct dlg_buf *out);
 
-/* Call `fn` for each value, newest first, after unlocking, on copies. 0, or -1 without private memory. */
+/* Call `fn` for each value, newest first, after unlocking, on copies. 0, or -1 without private
+ * memory. */
 typedef void dlg_vals_fn(struct dlg_str name, struct dlg_str value, void *arg);
 int dlg_vals_each(struct dlg_cell *dlg, dlg_vals_fn *fn, void *arg);
 

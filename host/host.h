@@ -3,14 +3,15 @@
 #define HOST_H
 /* The port: everything the engine asks of the SIP proxy that loads it.
  *
- * An adapter (host/kamailio, host/opensips, test/sim) implements every function declared here and
- * contains no dialog logic. The other direction, host to engine, is dlg_handlers.h, dlg_timer.h
- * (the tick), mi/fifo.h (the FIFO process) and dialog.h (tables, init and exit). One adapter is linked
- * into each module, so these are plain function calls.
+ * An adapter (host/kamailio, host/opensips, test/sim) implements every function declared here
+ * and contains no dialog logic. The other direction, host to engine, is dlg_handlers.h,
+ * dlg_timer.h (the tick), mi/fifo.h (the FIFO process) and dialog.h (tables, init and exit). One
+ * adapter is linked into each module, so these are plain function calls.
  *
  * Views (struct dlg_str) that an adapter returns stay valid until the inbound call during which
- * they were asked for returns. None of these functions may be called with a lock of the engine held,
- * except host_mono_ms(), host_wall_s(), host_sock_text(), and host_shm_alloc()/host_shm_free() by dlg_mem.c. */
+ * they were asked for returns. None of these functions may be called with a lock of the engine
+ * held, except host_mono_ms(), host_wall_s(), host_sock_text(), and
+ * host_shm_alloc()/host_shm_free() by dlg_mem.c. */
 
 #include "../dlg_str.h"
 
@@ -49,8 +50,8 @@ enum host_method {
 	HOST_OTHER, HOST_INVITE, HOST_ACK, HOST_BYE, HOST_CANCEL, HOST_UPDATE, HOST_PRACK,
 };
 
-/* What identifies a message in terms of RFC 3261 section 12. URIs come bare: no display name, no angle brackets,
- * no header parameters. Missing pieces are empty views. */
+/* What identifies a message in terms of RFC 3261 section 12. URIs come bare: no display name, no
+ * angle brackets, no header parameters. Missing pieces are empty views. */
 struct host_info {
 	int is_request;
 	int code;                 /* of a reply */
@@ -74,8 +75,8 @@ enum host_header { HOST_RECORD_ROUTE, HOST_ROUTE };
 int host_msg_header(struct host_msg *msg, enum host_header name, int i, struct dlg_str *body);
 
 /* How many leading Route entries of a request were put there by this proxy and are consumed by
- * it (0, 1, or 2 with double record-routing); -1 when the previous hop is a strict router, so that the
- * Request-URI was ours and the last Route entry is the remote target (RFC 3261 16.4). */
+ * it (0, 1, or 2 with double record-routing); -1 when the previous hop is a strict router, so
+ * that the Request-URI was ours and the last Route entry is the remote target (RFC 3261 16.4). */
 int host_msg_own_routes(struct host_msg *msg);
 
 /* Socket the message came in on. */
@@ -89,10 +90,12 @@ int host_msg_flag(struct host_msg *msg, int bit);
 
 /* ---- script variables ---- */
 
-/* Compile an AVP or script variable for reading (timeout_avp). NULL when `text` is none of both. Init phase. */
+/* Compile an AVP or script variable for reading (timeout_avp). NULL when `text` is none of both.
+ * Init phase. */
 struct host_var *host_var_compile(const char *text);
 
-/* Its value as text; an integer is printed into a buffer of the adapter. 0, or -1 when it is null. */
+/* Its value as text; an integer is printed into a buffer of the adapter. 0, or -1 when it is
+ * null. */
 int host_var_get(struct host_msg *msg, struct host_var *var, struct dlg_str *out);
 
 /* Assign text to an output variable of a script function. 0 or -1. */
@@ -101,11 +104,13 @@ int host_var_set(struct host_msg *msg, struct host_var *var, struct dlg_str valu
 /* ---- the message's context ---- */
 
 /* The engine's slot for the message in hand, zeroed when the message is new to this process, or
- * NULL when the message has no slot of its own (a reply, or the copy of a request that a branch, reply or failure route
- * sees). The adapter calls dlg_handlers_msg_end() exactly once for a slot it handed out, when the script is through. */
+ * NULL when the message has no slot of its own (a reply, or the copy of a request that a branch,
+ * reply or failure route sees). The adapter calls dlg_handlers_msg_end() exactly once for a slot
+ * it handed out, when the script is through. */
 struct dlg_ctx *host_ctx(struct host_msg *msg);
 
-/* What dlg_handlers attached to the transaction that is current in this process; NULL if nothing. */
+/* What dlg_handlers attached to the transaction that is current in this process; NULL if
+ * nothing. */
 struct dlg_tx *host_tx_of(struct host_msg *msg);
 
 /* ---- transactions ---- */
@@ -116,8 +121,8 @@ int host_tx_is_retransmission(struct host_msg *msg);
 /* The transaction already made for this request, or NULL. */
 struct host_tx *host_tx_current(struct host_msg *msg);
 
-/* Deliver the events of `t` to dlg_handlers_on_tx_event(tx, ...), among them exactly one DLG_TX_GONE as the last.
- * Returns 0, or -1 (then no event comes). */
+/* Deliver the events of `t` to dlg_handlers_on_tx_event(tx, ...), among them exactly one
+ * DLG_TX_GONE as the last. Returns 0, or -1 (then no event comes). */
 int host_tx_attach(struct host_msg *msg, struct host_tx *t, struct dlg_tx *tx);
 
 /* Names a transaction across processes and after its end. */
@@ -130,22 +135,25 @@ struct host_tx_id host_tx_id(struct host_tx *t);
  * Returns 0, or -1 when it is gone or answered already. The reply comes back as DLG_TX_NEGATIVE. */
 int host_tx_refuse(struct host_tx_id id, int code, const char *reason);
 
-/* While DLG_TX_PROVISIONAL/SUCCESS is delivered: how many Record-Route entries this proxy put on the
- * branch that answered; 0 when the script did not call record_route(). */
+/* While DLG_TX_PROVISIONAL/SUCCESS is delivered: how many Record-Route entries this proxy put on
+ * the branch that answered; 0 when the script did not call record_route(). */
 int host_tx_own_record_routes(struct host_tx *t);
 
 /* ---- Record-Route ---- */
 
-/* Append `param` (";did=...") to our Record-Route, whether record_route() ran already or will. 0 or -1. */
+/* Append `param` (";did=...") to our Record-Route, whether record_route() ran already or will. 0
+ * or -1. */
 int host_rr_add(struct host_msg *msg, struct dlg_str param);
 
-/* Value of a URI parameter of our own topmost Route; inside dlg_handlers_on_route(). 0, or -1 when absent. */
+/* Value of a URI parameter of our own topmost Route; inside dlg_handlers_on_route(). 0, or -1
+ * when absent. */
 int host_rr_get(struct host_msg *msg, struct dlg_str name, struct dlg_str *value);
 
 /* ---- requests the engine sends ---- */
 
 /* An in-dialog request. `cseq` is used as it is. `route_set` is a comma separated list in Route
- * order; the adapter applies RFC 3261 12.2.1.1 (loose and strict first hop). `headers` is empty or complete lines, each ended by CRLF. */
+ * order; the adapter applies RFC 3261 12.2.1.1 (loose and strict first hop). `headers` is empty
+ * or complete lines, each ended by CRLF. */
 struct host_request {
 	struct dlg_str method, call_id;
 	struct dlg_str from_uri, from_tag, to_uri, to_tag;
@@ -154,9 +162,9 @@ struct host_request {
 	const struct host_sock *sock;
 };
 
-/* Send it from this process. Returns 0 and later calls dlg_req_within_done(token, code) exactly once, in any
- * process, with the final status (408 when nobody answered); or -1 when it could not be sent: then
- * nothing is called. */
+/* Send it from this process. Returns 0 and later calls dlg_req_within_done(token, code) exactly
+ * once, in any process, with the final status (408 when nobody answered); or -1 when it could
+ * not be sent: then nothing is called. */
 int host_send_within(const struct host_request *req, void *token);
 
 #endif

@@ -3,11 +3,12 @@
  *
  *     relay SEED LOSS% DUP% PROXY:PORT [LISTEN:PORT AGENT:PORT]...
  *
- * Each pair is one agent. What arrives on LISTEN from the proxy goes to the agent, anything else to
- * the proxy, both from LISTEN, so that each end takes the relay for the other. Of all datagrams LOSS
- * percent are dropped and DUP percent are sent twice, half of them at once, the others some
- * milliseconds later and thus behind their successors. On SIGTERM or SIGINT prints what it did, and how
- * many calls the proxy was asked for: different Call-IDs of INVITEs that were passed on to it. */
+ * Each pair is one agent. What arrives on LISTEN from the proxy goes to the agent, anything else
+ * to the proxy, both from LISTEN, so that each end takes the relay for the other. Of all
+ * datagrams LOSS percent are dropped and DUP percent are sent twice, half of them at once, the
+ * others some milliseconds later and thus behind their successors. On SIGTERM or SIGINT prints
+ * what it did, and how many calls the proxy was asked for: different Call-IDs of INVITEs that
+ * were passed on to it. */
 
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -154,7 +155,8 @@ static uint64_t hash(const char *s, size_t len)
 /* Count the Call-ID of an INVITE that has no To tag, once. */
 static void note_call(const char *data, size_t len)
 {
-	const char *id = memmem(data, len, "\r\nCall-ID: ", 11), *to = memmem(data, len, "\r\nTo: ", 6);
+	const char *id = memmem(data, len, "\r\nCall-ID: ", 11);
+	const char *to = memmem(data, len, "\r\nTo: ", 6);
 	const char *end = data + len, *id_end, *to_end;
 	uint64_t h;
 	size_t i;
@@ -218,7 +220,8 @@ int main(int argc, char **argv)
 	struct pollfd fds[PAIRS_MAX];
 
 	if (argc < 7 || argc % 2 == 0 || (argc - 5) / 2 > PAIRS_MAX) {
-		fprintf(stderr, "usage: relay SEED LOSS%% DUP%% PROXY:PORT [LISTEN:PORT AGENT:PORT]...\n");
+		fprintf(stderr, "usage: relay SEED LOSS%% DUP%% PROXY:PORT"
+				" [LISTEN:PORT AGENT:PORT]...\n");
 		return 2;
 	}
 	rng = strtoull(argv[1], NULL, 10) * 0x9e3779b97f4a7c15ull | 1;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Runs a fuzz target over the files of its corpus: for machines without libFuzzer, and to look
- * at one input in a debugger. Arguments: files and directories; options of libFuzzer are ignored. */
+ * at one input in a debugger. Arguments: files and directories; options of libFuzzer are
+ * ignored. */
 
 #include <dirent.h>
 #include <stdint.h>
