@@ -830,7 +830,8 @@ static int end_later(struct dlg_cell *dlg, struct dlg_str headers, const char **
 		return -1;
 	*why = "Dialog has ended already";
 	dlg_hash_lock(dlg);
-	ended = dlg->state == DLG_STATE_DELETED;
+	/* NONE: it has left the table, and a DLGCB_DESTROY callback is asking */
+	ended = dlg->state == DLG_STATE_DELETED || dlg->state == DLG_STATE_NONE;
 	if (!ended)
 		want_end_locked(dlg);
 	dlg_hash_unlock(dlg);

@@ -255,6 +255,48 @@ static void ends_it(struct dlg_cell *dlg, int type, struct dlg_cb_params *p)
 }
 
 /* It ends when the message in hand has gone its way. */
+static int end_at_destroy;
+
+static void ends_it_when_destroyed(struct dlg_cell *dlg, int type, struct dlg_cb_params *p)
+{
+	(void)type;
+	(void)p;
+	end_at_destroy = api.end(dlg, NULL);
+}
+
+static void puts_the_other(struct dlg_cell *dlg, int type, struct dlg_cb_params *p)
+{
+	(void)dlg;
+	(void)type;
+	api.put(*p->param);
+}
+
+/* A module gives an ended dialog back in a callback about another one, when end() is put off. */
+START_TEST(a_dialog_being_freed_cannot_be_ended)
+{
+	static struct sim_call other;
+	struct dlg_cell *held, *dlg;
+
+	init();
+	sim_talk(&call);
+	held = api.find(sim_peek(&call)->h_entry, sim_peek(&call)->h_id);
+	ck_assert_int_eq(
+		api.register_dlgcb(held, DLGCB_DESTROY, ends_it_when_destroyed, NULL, NULL), 0);
+	sim_within(&call, HOST_BYE, DLG_DIR_DOWNSTREAM, 0, 200);
+	sim_run(10);
+	sim_call_init(&other, 2);
+	sim_talk(&other);
+	dlg = api.find(sim_peek(&other)->h_entry, sim_peek(&other)->h_id);
+	ck_assert_int_eq(api.register_dlgcb(dlg, DLGCB_REQ_WITHIN, puts_the_other, held, NULL), 0);
+	api.put(dlg);
+	end_at_destroy = 0;
+	sim_within(&other, HOST_BYE, DLG_DIR_DOWNSTREAM, 0, 200);
+	ck_assert_int_eq(end_at_destroy, -1);
+	sim_run(10);
+	ck_assert_ptr_null(sim_violated());
+}
+END_TEST
+
 START_TEST(a_callback_may_end_the_call)
 {
 	struct dlg_cell *dlg;
@@ -303,7 +345,8 @@ int main(void)
 			    an_expired_call_is_told, the_last_registered_runs_first,
 			    registrations_that_make_no_sense_are_refused,
 			    get_info_copies_everything, values_and_flags_through_the_api,
-			    get_gives_the_dialog_of_the_message, a_callback_may_end_the_call,
+			    get_gives_the_dialog_of_the_message, a_dialog_being_freed_cannot_be_ended,
+			    a_callback_may_end_the_call,
 			    another_process_may_end_the_call_at_once, NULL },
 		20);
 }
