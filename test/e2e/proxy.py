@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The packaged Kamailio with our module: configuration, start, log, stop."""
 
+import atexit
 import os
 import re
 import shutil
@@ -108,6 +109,15 @@ MODULES = ("tm", "tmx", "sl", "rr", "pv", "xlog", "textops", "siputils", "kex", 
            "ctl", "jsonrpcs")
 
 
+_alive = set()  # whatever is still running when the tests are broken off
+
+
+@atexit.register
+def _clean_up():
+    for p in list(_alive):
+        p.kill()
+
+
 def quote(value):
     if isinstance(value, int):
         return str(value)
@@ -194,6 +204,7 @@ class Proxy:
             [KAMAILIO, "-DD", "-E", "-f", cfg, "-m", str(self.shm), "-M", "16", "-Y", self.dir, "-w", self.dir],
             stdin=subprocess.DEVNULL, stdout=self.log_file, stderr=self.log_file, env=env,
             start_new_session=True)
+        _alive.add(self)
 
     def start(self):
         for attempt in range(3):
@@ -278,6 +289,7 @@ class Proxy:
             except ProcessLookupError:
                 pass
             self.proc.wait()
+        _alive.discard(self)
         if getattr(self, "log_file", None):
             self.log_file.close()
         shutil.rmtree(self.dir, ignore_errors=True)

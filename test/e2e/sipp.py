@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Real SIPp as caller and callee, and the lossy relay between it and the proxy."""
 
+import atexit
 import csv
 import os
 import re
@@ -12,6 +13,16 @@ import time
 from proxy import HERE
 
 RELAY = os.environ.get("E2E_RELAY", os.path.join(os.path.dirname(os.path.dirname(HERE)), "build", "e2e", "relay"))
+
+
+_alive = []
+
+
+@atexit.register
+def _clean_up():
+    for proc in _alive:
+        if proc.poll() is None:
+            proc.kill()
 
 
 def free_port(ip):
@@ -37,6 +48,7 @@ class Sipp:
         self.out = open(os.path.join(directory, "%s-%d.out" % (self.name, port)), "w+")
         self.proc = subprocess.Popen(args, stdin=subprocess.DEVNULL, stdout=self.out, stderr=self.out, cwd=directory,
                                      env=dict(os.environ, TERM="dumb"))
+        _alive.append(self.proc)
 
     def wait(self, timeout, patience=35):
         """Until it is through, or nothing has moved for longer than any timer of its scenario: SIPp 3.6
@@ -87,6 +99,7 @@ class Relay:
         for port, agent in zip(self.listen, agents):
             args += ["%s:%d" % (ip, port), "%s:%d" % (ip, agent)]
         self.proc = subprocess.Popen(args, stdout=subprocess.PIPE, text=True)
+        _alive.append(self.proc)
         if self.proc.stdout.readline() != "ready\n":
             raise AssertionError("the relay did not start")
 

@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Corners that a review found wrong once: transactions made before loose_route(), what crosses the
+end of a call, contacts unfit for a request of ours, the proxy's own BYEs in its script."""
+
+from base import CONFIRMED, CONFIRMED_NA, DELETED, DOWN, EARLY, UP, ProxyCase, say
+from test_validate import GUARD
+
+
+class TransactionFirst(ProxyCase):
+    """t_newtran() before loose_route(): the request takes effect all the same, once it is relayed."""
+
+    seconds = 8
+    hooks = {
+        "before_loose": 'if (is_present_hf("X-New")) t_newtran();',
+        "seq": say("seq $rm $DLG_status $DLG_dir") + '\tif (is_present_hf("X-No")) { t_reply("404", "No"); exit; }',
+    }
+    early = (["X-New", "yes"],)
+
+    def up_call(self):
+        c = self.call().setup()
+        self.wait_state(c, CONFIRMED)
+        return c
+
+    def test_bye(self):
+        for n, way in enumerate((DOWN, UP), 1):
+            with self.subTest(way=way):
+                c = self.up_call()
+                c.hangup(way, headers=self.early)
+                self.wait_state(c, DELETED)
+                self.said(c, "seq BYE 5 %sSTREAM" % way.upper())
+                self.assertStats(processed=n)
+
+    def test_refused_bye(self):
+        c = self.up_call()
+        c.refused("BYE", code=404, headers=[*self.early, ["X-No", "1"]])
+        self.stays(c, CONFIRMED)
+        c.hangup()
+        self.wait_state(c, DELETED)
+
+    def test_reinvite(self):
+        c = self.up_call()
+        moved = c.a.uri("moved")
+        last = self.dialog(c)["legs"][0]["caller_cseq"]
+        _, ok = c.exchange("INVITE", contact=moved, headers=self.early,
+                           reply_headers=[["Contact", "<%s>" % c.b.uri("moved")]])
+        c.send("ACK", cseq=ok.cseq, ruri=c.b.uri("moved"))
+        c.b.recv("ACK")
+        d = self.dialog(c)
+        self.assertEqual(d["caller_contact"], moved)
+        self.assertEqual(d["legs"][0]["callee_contact"], c.b.uri("moved"))
+        self.assertEqual(int(d["legs"][0]["caller_cseq"]), int(last) + 1)
+        c.hangup(headers=self.early)
+        self.wait_state(c, DELETED)
+
+    def test_usual_order(self):
+        c = self.up_call()
+        c.hangup()
+        self.wait_state(c, DELETED)
+
+
+class Suspended(ProxyCase):
+    """Requests that another process goes on with, loose_route() included."""
+
+    seconds = 8
+    options = {
+        "modules": ("async",),
+        "extra": "async_workers=2\nroute[RESUMED] {\n\tloose_route();\n\t%s\troute(RELAY);\n\texit;\n}\n"
+                 % say("resumed $rm $DLG_status $DLG_dir"),
+    }
+    hooks = {"first": 'if (is_present_hf("X-Async")) { async_task_route("RESUMED"); exit; }'}
+    later = (["X-Async", "yes"],)
+
+    def test_bye(self):
+        c = self.call().setup()
+        self.wait_state(c, CONFIRMED)
+        c.hangup(UP, headers=self.later)
+        self.said(c, "resumed BYE 5 UPSTREAM")
+        self.wait_state(c, DELETED)
+        self.assertStats(processed=1)
+
+    def test_reinvite(self):
+        c = self.call().setup()
+        self.wait_state(c, CONFIRMED)
+        moved = c.a.uri("moved")
+        _, ok = c.exchange("INVITE", contact=moved, headers=self.later,
+                           reply_headers=[["Contact", "<%s>" % c.b_contact]])
+        c.send("ACK", cseq=ok.cseq)
+        c.b.recv("ACK")
+        self.assertEqual(self.dialog(c)["caller_contact"], moved)
+        c.hangup(headers=self.later)
+        self.wait_state(c, DELETED)
+
+
+class Unfit(ProxyCase):
+    """Contacts with bytes that would tear a request line apart count as unknown."""
+
+    seconds = 8
+
+    def end(self, c):
+        d = self.dialog(c)
+        return self.proxy.fifo.cmd("dlg_end_dlg", d.entry, d.id)
+
+    def test_callee(self):
+        for contact in ("<sip:bob@%s;x=\r\n Foo: bar>", "<sip:bob@%s;x= Foo>", "<sip:bob@%s;x=\tFoo>"):
+            with self.subTest(contact=contact):
+                c = self.call()
+                c.ring()
+                c.answer(200, contact=contact % c.b.addr)
+                c.got(200)
+                c.ack(ruri=c.b.uri())
+                self.wait_state(c, CONFIRMED)
+                self.assertEqual(self.dialog(c)["legs"][0]["callee_contact"], "")
+                self.assertEqual(self.end(c), "500 Operation failed\n\n")
+                c.a.reply(c.a.recv("BYE"), 200)
+                c.b.silent(0.2)  # nothing, and nothing malformed
+                self.wait_state(c, DELETED)
+
+    def test_caller(self):
+        c = self.call()
+        c.ring(contact="<sip:alice@%s;x=\r\n Foo: bar>" % c.a.addr)
+        c.answer(200)
+        c.got(200)
+        c.ack()
+        self.wait_state(c, CONFIRMED)
+        self.assertEqual(self.dialog(c)["caller_contact"], "")
+        self.assertEqual(self.end(c), "500 Operation failed\n\n")
+        c.b.reply(c.b.recv("BYE"), 200)
+        c.a.silent(0.2)
+        self.wait_state(c, DELETED)
+
+
+class Crossing(ProxyCase):
+    """What was on its way when the proxy ended the call."""
+
+    seconds = 15
+    params = {"setup_timeout": 3}
+    tm = {"fr_timer": 20000, "fr_inv_timer": 20000}
+    hooks = {"seq": GUARD}
+
+    def end(self, c):
+        d = self.dialog(c)
+        self.assertEqual(self.proxy.fifo.cmd("dlg_end_dlg", d.entry, d.id), "200 OK\n\n")
+
+    def answer_byes(self, c, callee, tag):
+        """Both sides of that leg are told."""
+        bye = callee.recv("BYE")
+        self.assertEqual((bye.from_tag, bye.to_tag), (c.ftag, tag))
+        callee.reply(bye, 200)
+        bye = c.a.recv(lambda m: m.is_request and m.method == "BYE" and m.from_tag == tag)
+        self.assertEqual(bye.to_tag, c.ftag)
+        c.a.reply(bye, 200)
+
+    def test_answer_of_another_branch(self):
+        c = self.call()
+        carol = c.ua("carol")
+        c.ring(headers=[["X-Fork", carol.uri()]])
+        inv = carol.recv("INVITE")
+        for args in ({"tag": "tagB"}, {"ua": carol, "inv": inv, "tag": "tagC"}):
+            c.answer(180, **args)
+            c.got(180)
+        c.answer(200, tag="tagB")
+        c.got(200)
+        c.ack()
+        self.end(c)
+        self.answer_byes(c, c.b, "tagB")
+        c.answer(200, ua=carol, inv=inv, tag="tagC")
+        c.a.recv(lambda m: m.code == 200 and m.to_tag == "tagC")
+        self.answer_byes(c, carol, "tagC")
+        carol.reply(carol.recv("CANCEL"), 200)
+        self.stays(c, DELETED)
+        self.assertStats(processed=1)
+
+    def test_answer_at_the_setup_limit(self):
+        c = self.call()
+        c.ring()
+        c.answer(180)
+        c.got(180)
+        self.assertEqual(self.state(c), EARLY)
+        c.got(408, 8)
+        cancel = c.b.recv("CANCEL")
+        c.answer(200)
+        c.a.recv(lambda m: m.code == 200 and m.to_tag == c.ttag)
+        self.answer_byes(c, c.b, c.ttag)
+        c.b.reply(cancel, 200)
+        self.stays(c, DELETED)
+        self.assertStats(processed=1, expired=1)
+
+    def test_bye_of_a_party(self):
+        """It has the number ours has, and passes validate_dialog()."""
+        c = self.call().setup()
+        self.wait_state(c, CONFIRMED)
+        self.end(c)
+        ours = c.b.recv("BYE")
+        c.b.reply(ours, 200)
+        c.a.reply(c.a.recv("BYE"), 200)
+        theirs, _ = c.hangup()
+        self.assertEqual(theirs.cseq, ours.cseq)
+        self.stays(c, DELETED)
+        self.assertStats(processed=1)
+
+
+class LocalStatus(ProxyCase):
+    """event_route[tm:local-request] knows the call whose BYE it is."""
+
+    seconds = 6
+    options = {"extra": "event_route[tm:local-request] {\n\t%s}\n"
+               % say("local $rm $DLG_status $DLG_dir $dlg_val(k) $DLG_flags")}
+    hooks = {"initial": 'record_route();\n\tcreate_dialog();\n\t$dlg_val(k) = "v1";\n\tset_dlg_flag("3");'}
+
+    def ends(self, c, status):
+        d = self.wait_state(c, status)
+        self.assertEqual(self.proxy.fifo.cmd("dlg_end_dlg", d.entry, d.id), "200 OK\n\n")
+        for ua in (c.a, c.b):
+            ua.reply(ua.recv("BYE"), 200)
+        for way in ("UPSTREAM", "DOWNSTREAM"):
+            self.said(c, "local BYE %d %s v1 8" % (status, way))
+        self.wait_state(c, DELETED)
+
+    def test_acknowledged(self):
+        self.ends(self.call().setup(), CONFIRMED)
+
+    def test_before_the_ack(self):
+        self.ends(self.call().setup(ack=False), CONFIRMED_NA)
