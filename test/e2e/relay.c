@@ -10,7 +10,9 @@
  * what it did, and how many calls the proxy was asked for: different Call-IDs of INVITEs that
  * were passed on to it. */
 
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
 #include <arpa/inet.h>
 #include <errno.h>
 #include <poll.h>
