@@ -38,7 +38,7 @@ tests := $(wildcard test/unit/*_test.c test/sim/*_test.c)
 fuzz := $(filter-out %/replay.c,$(wildcard test/fuzz/*.c))
 examples := $(patsubst examples/%.c,$(B)/dlg_%.so,$(wildcard examples/*.c))
 
-.PHONY: all run test programs lint objects install clean distclean
+.PHONY: all run test programs tsan lint objects install clean distclean
 .SECONDARY:
 all: $(B)/dialog.so $(examples)
 
@@ -101,14 +101,19 @@ run: all
 doc/states.md: $(B)/doc/gen_states
 	$(B)/doc/gen_states >$@
 
-programs: all $(tests:%.c=$(B)/%) $(B)/doc/gen_states $(fuzz:%.c=build/fuzz/%)
+# Threads in place of processes; the thread sanitizer goes with no other one.
+race = build/tsan/test/sim/race_test
+tsan:
+	$(MAKE) SAN=1 B=build/tsan san=-fsanitize=thread $(race)
+
+programs: all $(if $(SAN),tsan) $(tests:%.c=$(B)/%) $(B)/doc/gen_states $(fuzz:%.c=build/fuzz/%)
 
 test:
 	./setup.sh test
 	$(MAKE) programs
 	FUZZ_SECONDS=$(FUZZ_SECONDS) DIALOG_SO=$(abspath $(B)/dialog.so) \
 		test/run "$(B)/doc/gen_states doc/states.md" $(tests:%.c=$(B)/%) \
-		$(fuzz:%.c=build/fuzz/%) test/e2e/run
+		$(if $(SAN),$(race)) $(fuzz:%.c=build/fuzz/%) test/e2e/run
 
 objects: $(patsubst %.c,$(B)/%.o,$(engine) $(adapter) $(wildcard doc/*.c examples/*.c test/*/*.c))
 
@@ -133,7 +138,7 @@ install: all
 	install -m 644 $(B)/dialog.so $(examples) $(DESTDIR)$(MODDIR)
 
 clean:
-	rm -rf build/plain build/san build/fuzz build/clang build/run
+	rm -rf build/plain build/san build/tsan build/fuzz build/clang build/run
 
 distclean:
 	rm -rf build
