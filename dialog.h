@@ -117,6 +117,8 @@ struct dialog_value {
 	int dialog_get_##name(struct host_msg *msg, struct dlg_str key, struct dialog_value *out);
 DIALOG_VARIABLES(X)
 #undef X
+
+/* The setters. `in` of kind DIALOG_NULL clears: all flags, or the value. */
 int dialog_set_DLG_flags(struct host_msg *msg, struct dlg_str key, const struct dialog_value *in);
 int dialog_set_dlg_val(struct host_msg *msg, struct dlg_str key, const struct dialog_value *in);
 

@@ -48,7 +48,6 @@ static struct host_tx_id tx_of(struct dlg_cell *dlg)
 
 static void end_setup(struct dlg_cell *dlg)
 {
-
 	HOST_LOG(HOST_NOTICE, "%s: no final answer within setup_timeout: the call is ended",
 		 dlg_hash_name(dlg));
 	host_tx_refuse(tx_of(dlg), 408, "Request Timeout");
@@ -89,19 +88,6 @@ static uint32_t apply(struct dlg_cell *dlg, enum dlg_event event, enum dlg_end b
 	return actions;
 }
 
-/* ---- ending calls later ---- */
-
-/* Events of transactions that this process is delivering right now: the message they are about
- * has not been sent yet, and ours must not overtake it. */
-static _Thread_local int delivering;
-
-/* Let the timer process end the call at its next tick. */
-static void want_end_locked(struct dlg_cell *dlg)
-{
-	dlg->flags |= DLG_F_END_WANTED;
-	dlg_state_hurry_locked(dlg);
-}
-
 static int announce_once(struct dlg_cell *dlg)
 {
 	int first;
@@ -121,6 +107,19 @@ static void announce(struct dlg_cell *dlg, struct host_msg *req)
 
 	if (announce_once(dlg))
 		dlg_cb_run(dlg, DLGCB_CREATED, &p);
+}
+
+/* ---- ending calls later ---- */
+
+/* Events of transactions that this process is delivering right now: the message they are about
+ * has not been sent yet, and ours must not overtake it. */
+static _Thread_local int delivering;
+
+/* Let the timer process end the call at its next tick. */
+static void want_end_locked(struct dlg_cell *dlg)
+{
+	dlg->flags |= DLG_F_END_WANTED;
+	dlg_state_hurry_locked(dlg);
 }
 
 /* ---- lifetime ---- */

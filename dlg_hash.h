@@ -187,19 +187,21 @@ void dlg_hash_put_last(struct dlg_cell *dlg, enum dlg_holder holder,
  * the last dlg_hash_put()). */
 int dlg_hash_release(struct dlg_cell *dlg);
 
-/* Lock and unlock the entry of a dialog one holds. */
+/* Lock and unlock the entry of a dialog one holds, to read or change what is mutable in it. No
+ * lock of the engine may be held; nothing but *_locked functions may be called in between. */
 void dlg_hash_lock(const struct dlg_cell *dlg);
 void dlg_hash_unlock(const struct dlg_cell *dlg);
 
-/* Up to `max` dialogs of the table in order of (entry, creation), with references, starting at
- * the cursor, which is moved on. Zero the cursor to start. Returns how many; 0 at the end. Locks
- * one entry at a time; dialogs created or freed meanwhile may or may not be seen, none is seen
- * twice. */
+/* Where a listing stands; all zero is the start. */
 struct dlg_hash_cursor {
 	uint32_t entry;
 	uint32_t last_id; /* last one seen in that entry */
 	int inside;       /* last_id is valid */
 };
+
+/* Up to `max` dialogs of the table in order of (entry, creation), with references, starting at
+ * the cursor, which is moved on. Returns how many; 0 at the end. Locks one entry at a time;
+ * dialogs created or freed meanwhile may or may not be seen, none is seen twice. */
 unsigned dlg_hash_page(struct dlg_hash_cursor *cur, struct dlg_cell **out, unsigned max,
 		       enum dlg_holder holder);
 
@@ -234,7 +236,7 @@ const char *dlg_hash_holder_name(enum dlg_holder holder);
  * functions, into `out`. Takes and drops the entry lock. */
 void dlg_hash_holders(const struct dlg_cell *dlg, char *out, size_t size);
 
-/* What the table itself says, counted cell by cell under each entry's lock in turn. */
+/* What the table itself says, as opposed to the counters. */
 struct dlg_hash_census {
 	uint32_t cells;
 	uint32_t by_state[DLG_STATES];
@@ -243,6 +245,8 @@ struct dlg_hash_census {
 	uint32_t refs[DLG_HOLDERS];
 	uint32_t fullest;   /* cells in the fullest entry */
 };
+
+/* Count cell by cell, under each entry's lock in turn. */
 void dlg_hash_count(struct dlg_hash_census *out);
 
 #endif

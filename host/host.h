@@ -129,6 +129,8 @@ int host_tx_attach(struct host_msg *msg, struct host_tx *t, struct dlg_tx *tx);
 struct host_tx_id {
 	uint32_t a, b;
 };
+
+/* The name of `t`, also while it is being made (dlg_handlers_on_new_tx()). */
 struct host_tx_id host_tx_id(struct host_tx *t);
 
 /* Answer an INVITE transaction with a final error and cancel its pending branches (RFC 3261 16.10).

@@ -128,7 +128,7 @@ class Proxy:
     """One running proxy. `params`: of our module; `tm`: of tm; `hooks`: pieces of the script."""
 
     def __init__(self, params=None, tm=None, hooks=None, script=None, modules=(), extra="",
-                 sockets=1, children=4, shm=64, dialog=True, debug=2, preload=True, after=()):
+                 sockets=1, children=4, shm=64, dialog=True, debug=2, preload=True, after=(), tcp=False):
         self.dir = tempfile.mkdtemp(prefix="dlge2e.")
         self.ip = loopback()
         self.params = dict(params or {})
@@ -140,6 +140,7 @@ class Proxy:
         self.after = after  # module lines to load after ours: (path, [(name, value)...])
         self.sockets, self.children, self.shm, self.dialog = sockets, children, shm, dialog
         self.debug, self.preload = debug, preload
+        self.tcp = tcp  # listen on the same ports over TCP as well
         self.log_path = os.path.join(self.dir, "log")
         self.fifo = Fifo(os.path.join(self.dir, "dialog.fifo"), self.dir)
         self.rpc = Rpc(self.dir)
@@ -167,9 +168,10 @@ class Proxy:
 
     def config(self):
         c = ["debug=%d" % self.debug, "log_stderror=yes", "fork=yes", "children=%d" % self.children,
-             "disable_tcp=yes", "auto_aliases=no", "dns=no", "rev_dns=no", "server_signature=yes",
+             "tcp_children=2" if self.tcp else "disable_tcp=yes", "auto_aliases=no", "dns=no", "rev_dns=no", "server_signature=yes",
              "max_while_loops=1000"]
-        c += ["listen=udp:%s:%d" % (self.ip, p) for p in self.ports]
+        c += ["listen=%s:%s:%d" % (proto, self.ip, p) for p in self.ports
+              for proto in (("udp", "tcp") if self.tcp else ("udp",))]
         c += ['loadmodule "%s.so"' % m for m in MODULES + tuple(self.modules)]
         c += ['modparam("ctl", "binrpc", "unixs:%s")' % self.rpc.ctl,
               'modparam("jsonrpcs", "transport", 4)',
