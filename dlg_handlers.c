@@ -663,6 +663,22 @@ static void abandon_locked(struct dlg_cell *dlg)
 		apply_locked(dlg, DLG_EV_ABANDON, DLG_END_PROXY, 0);
 }
 
+/* The limit for the ACK is there to end calls that nobody takes part in. An ACK that
+ * dlg_match_mode does not let match proves that this is none: the limit goes, the state stays. */
+static void lift_ack_limit(struct host_msg *msg, const struct dlg_ctx *ctx)
+{
+	struct dlg_cell *dlg = dlg_match_stray_ack(msg, ctx);
+
+	if (!dlg)
+		return;
+	dlg_hash_lock(dlg);
+	dlg->ack_by = UINT32_MAX;
+	if (dlg->state == DLG_STATE_CONFIRMED_NA)
+		dlg_state_rearm_locked(dlg);
+	dlg_hash_unlock(dlg);
+	dlg_hash_put(dlg, DLG_BY_MESSAGE);
+}
+
 void dlg_handlers_msg_end(struct host_msg *msg, struct dlg_ctx *ctx, int forwarded)
 {
 	struct dlg_cell *dlg;
@@ -672,6 +688,8 @@ void dlg_handlers_msg_end(struct host_msg *msg, struct dlg_ctx *ctx, int forward
 	if (forwarded && !ctx->dlg)
 		dlg_match_without_route(msg, ctx, 1);
 	dlg = ctx->dlg;
+	if (forwarded && !dlg)
+		lift_ack_limit(msg, ctx);
 	if (dlg && created && ctx->attached)
 		announce(dlg, msg);
 	if (dlg && !created && forwarded && !ctx->attached) {

@@ -181,6 +181,17 @@ void dlg_match_request(struct host_msg *msg, struct dlg_ctx *ctx, const struct d
 		make_current(ctx, dlg, &s);
 }
 
+struct dlg_cell *dlg_match_stray_ack(struct host_msg *msg, const struct dlg_ctx *ctx)
+{
+	struct host_info info;
+	struct search s = { .info = &info };
+
+	if (!ctx->searched || ctx->dlg || ctx->attached || host_msg_info(msg, &info) < 0 ||
+	    info.method != HOST_ACK)
+		return NULL;
+	return find_by_elements(msg, &s);
+}
+
 static int has_route(struct host_msg *msg)
 {
 	struct dlg_str body;

@@ -221,6 +221,25 @@ START_TEST(requests_before_the_ack_restart_the_lifetime_but_not_the_ack_limit)
 }
 END_TEST
 
+START_TEST(an_ack_that_lost_its_cookie_lifts_the_ack_limit)
+{
+	start();
+	sim_invite(&call);
+	sim_answer(&call, 0, 200);
+	sim_gone(&call);
+	sim_step(&call,
+		 &(struct sim_request){ .method = HOST_ACK, .dir = DLG_DIR_DOWNSTREAM, .cookie = "" },
+		 &sim_usual);
+	expect(3); /* mode 0 asks for the cookie */
+	sim_run(ACK_LIMIT + 5);
+	expect(3);
+	sim_run(LIFETIME - ACK_LIMIT - 3);
+	expect(5);
+	ck_assert_uint_eq(expired(), 1);
+	finish();
+}
+END_TEST
+
 START_TEST(after_the_ack_only_the_lifetime_counts)
 {
 	start();
@@ -946,6 +965,7 @@ int main(void)
 			    the_ack_of_the_leg_that_is_left_lifts_the_limit,
 			    a_bye_on_the_leg_without_ack_leaves_the_other_as_it_is,
 			    requests_before_the_ack_restart_the_lifetime_but_not_the_ack_limit,
+			    an_ack_that_lost_its_cookie_lifts_the_ack_limit,
 			    after_the_ack_only_the_lifetime_counts,
 			    a_bye_that_crosses_ours_still_fits,
 			    byes_that_could_not_be_sent_use_up_no_number_of_a_party,
