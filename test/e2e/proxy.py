@@ -172,6 +172,8 @@ class Proxy:
              "max_while_loops=1000"]
         c += ["listen=%s:%s:%d" % (proto, self.ip, p) for p in self.ports
               for proto in (("udp", "tcp") if self.tcp else ("udp",))]
+        if self.tcp:  # else the kernel takes 127.0.0.1, and its connections seem to be of another socket
+            c.append("tcp_source_ipv4=%s" % self.ip)
         c += ['loadmodule "%s.so"' % m for m in MODULES + tuple(self.modules)]
         c += ['modparam("ctl", "binrpc", "unixs:%s")' % self.rpc.ctl,
               'modparam("jsonrpcs", "transport", 4)',
