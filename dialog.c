@@ -111,7 +111,8 @@ static const struct {
 	  "else" },
 	{ "timeout_avp", &dialog_conf.timeout_avp, timeout_avp_ok, "an AVP or script variable" },
 	{ "dlg_extra_hdrs", &dialog_conf.dlg_extra_hdrs, extra_headers_ok,
-	  "complete header lines \"Name: value\", each ended by \\r\\n" },
+	  "complete header lines \"Name: value\", each ended by \\r\\n, none that a request has "
+	  "anyway" },
 	{ "fifo_name", &dialog_conf.fifo_name, path_ok, "an absolute path" },
 	{ "reply_dir", &dialog_conf.reply_dir, path_ok, "an absolute path" },
 };
@@ -128,24 +129,12 @@ static int check_number(size_t i)
 	return -1;
 }
 
-/* For a log line: control bytes as dots. */
-static const char *printable(const char *text)
-{
-	static char out[128];
-	size_t i;
-
-	for (i = 0; text && text[i] && i < sizeof(out) - 1; i++)
-		out[i] = isprint((unsigned char)text[i]) ? text[i] : '.';
-	out[i] = '\0';
-	return out;
-}
-
 static int check_text(size_t i)
 {
 	if (text_checks[i].ok(*text_checks[i].text))
 		return 0;
 	host_log(HOST_ERROR, "parameter %s: bad value \"%s\": allowed is %s", text_checks[i].name,
-		 printable(*text_checks[i].text), text_checks[i].allowed);
+		 *text_checks[i].text ? *text_checks[i].text : "", text_checks[i].allowed);
 	return -1;
 }
 
@@ -360,7 +349,7 @@ int dialog_set_DLG_flags(struct host_msg *msg, struct dlg_str key, const struct 
 
 	(void)key;
 	if (!dlg)
-		return -1;
+		return 0;
 	if (in->kind == DIALOG_TEXT) {
 		HOST_LOG(HOST_WARNING, "$DLG_flags takes an integer");
 		return -1;
@@ -400,7 +389,7 @@ int dialog_set_dlg_val(struct host_msg *msg, struct dlg_str key, const struct di
 	int ret;
 
 	if (!dlg)
-		return -1;
+		return 0;
 	if (in->kind == DIALOG_NULL)
 		return dlg_vals_unset(dlg, key) < 0 ? -1 : 0;
 	if (in->kind == DIALOG_TEXT)

@@ -104,7 +104,8 @@ struct dialog_value {
 };
 
 /* X(name, takes a (name) part, writable). Getter dialog_get_<name>(): 0, or -1 on failure.
- * Setter dialog_set_<name>(): 0, or -1 (no dialog, wrong kind of value). */
+ * Setter dialog_set_<name>(): 0, also when there is no dialog to set it on; or -1: not to be
+ * stored. */
 #define DIALOG_VARIABLES(X)      \
 	X(DLG_count, 0, 0)       \
 	X(DLG_status, 0, 0)      \

@@ -148,7 +148,7 @@ static int custom_timeout(struct host_msg *msg, uint32_t *seconds)
 /* The only Contact, if it is fit to become the Request-URI of a request of ours. */
 static struct dlg_str contact_of(struct host_msg *msg)
 {
-	return dlg_route_clean(host_msg_contact(msg));
+	return dlg_route_target(host_msg_contact(msg));
 }
 
 static int refreshes_target(enum host_method method)
@@ -260,7 +260,6 @@ static int insert(struct host_msg *msg, const struct host_info *info, struct dlg
 
 	dlg_match_collect_routes(msg, HOST_RECORD_ROUTE, &routes);
 	in.caller_routes = dlg_buf_view(&routes);
-	custom_timeout(msg, &in.lifetime);
 	ret = routes.failed ? -1 : dlg_hash_insert(&in, DLG_BY_MESSAGE, dlg);
 	dlg_buf_free(&routes);
 	return ret;
@@ -924,7 +923,7 @@ static void end_as_wanted(struct dlg_cell *dlg)
 	const char *why;
 
 	if (end_now(dlg, DLG_STR_NONE, &why) < 0 && !dlg_req_within_byes(dlg, DLG_STR_NONE, NULL))
-		HOST_LOG(HOST_NOTICE, "%s: could not be ended: %s", dlg_hash_name(dlg), why);
+		HOST_LOG(HOST_DEBUG, "%s: could not be ended: %s", dlg_hash_name(dlg), why);
 }
 
 void dlg_handlers_on_timeout(struct dlg_cell *dlg)

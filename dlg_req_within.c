@@ -30,6 +30,22 @@ static int is_token_char(char c)
 	return isalnum((unsigned char)c) || (c && strchr("-.!%*_+`'~", c));
 }
 
+/* Headers that every request has from its maker: a second one would make it malformed (RFC 3261
+ * 7.3.1, 20), a second Content-Length would break the stream of a TCP connection. */
+static int is_ours(struct dlg_str name)
+{
+	static const char *const ours[] = {
+		"Via", "v", "From", "f", "To", "t", "Call-ID", "i", "CSeq", "Max-Forwards",
+		"Route", "Record-Route", "Content-Length", "l",
+	};
+
+	for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++) {
+		if (dlg_str_eq_nocase(name, dlg_str_of(ours[i])))
+			return 1;
+	}
+	return 0;
+}
+
 static int line_ok(struct dlg_str line, int first)
 {
 	size_t name = 0;
@@ -44,7 +60,11 @@ static int line_ok(struct dlg_str line, int first)
 		return dlg_str_trim(line).len > 0; /* folded (RFC 3261 7.3.1) */
 	while (name < line.len && is_token_char(line.s[name]))
 		name++;
-	return name > 0 && name < line.len && line.s[name] == ':';
+	if (!name || is_ours((struct dlg_str){ line.s, name }))
+		return 0;
+	while (name < line.len && (line.s[name] == ' ' || line.s[name] == '\t'))
+		name++; /* HCOLON (RFC 3261 25.1) */
+	return name < line.len && line.s[name] == ':';
 }
 
 int dlg_req_within_headers_ok(struct dlg_str text)

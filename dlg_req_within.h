@@ -28,7 +28,8 @@ void dlg_req_within_done(void *token, int code);
 struct dlg_cell *dlg_req_within_sending(struct dlg_leg **leg, enum dlg_dir *dir);
 
 /* Nonzero when `text` is made of complete header lines: a token, a colon, printable bytes or
- * tabs, folded lines allowed. Each but the last must end with CRLF; no empty line. Pure. */
+ * tabs, folded lines allowed; none that every request has anyway (Via, CSeq,
+ * Content-Length ...). Each but the last must end with CRLF; no empty line. Pure. */
 int dlg_req_within_headers_ok(struct dlg_str text);
 
 #endif

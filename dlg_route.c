@@ -292,6 +292,16 @@ static int headers_agree(struct dlg_str a, struct dlg_str b)
 	return 1;
 }
 
+struct dlg_str dlg_route_target(struct dlg_str uri)
+{
+	struct uri u;
+
+	uri = dlg_route_clean(uri);
+	if (uri_split(uri, &u) == 0 && u.headers.s)
+		uri.len = (size_t)(u.headers.s - 1 - uri.s);
+	return uri;
+}
+
 int dlg_route_uri_eq(struct dlg_str a, struct dlg_str b)
 {
 	struct uri x, y;

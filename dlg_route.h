@@ -23,6 +23,10 @@ struct dlg_str dlg_route_uri(struct dlg_str entry);
  * inside: it must never become part of a request we make. */
 struct dlg_str dlg_route_clean(struct dlg_str uri);
 
+/* What of a Contact URI may become a Request-URI: as dlg_route_clean(), without the header part
+ * ("?...") of a SIP URI (RFC 3261 19.1.1, table 1). */
+struct dlg_str dlg_route_target(struct dlg_str uri);
+
 /* Append to `out` the entries [skip, skip+take) of `list`, joined by "," - reversed if asked for
  * (RFC 3261 12.1.2). */
 void dlg_route_slice(struct dlg_buf *out, struct dlg_str list, unsigned skip, unsigned take,

@@ -26,6 +26,14 @@ struct dlg_str dlg_str_trim(struct dlg_str v)
 	return v;
 }
 
+void dlg_str_printable(char *line)
+{
+	for (; *line; line++) {
+		if ((unsigned char)*line < ' ' || *line == 127)
+			*line = '.';
+	}
+}
+
 int dlg_str_to_u64(struct dlg_str v, uint64_t max, uint64_t *out)
 {
 	uint64_t n = 0;

@@ -40,6 +40,9 @@ int dlg_str_eq_nocase(struct dlg_str a, struct dlg_str b);
 /* The view without leading and trailing blanks, tabs, CR and LF. */
 struct dlg_str dlg_str_trim(struct dlg_str v);
 
+/* Replace control bytes by dots, in place: for a log line that holds text from the wire. */
+void dlg_str_printable(char *line);
+
 /* Parse a decimal number with nothing around it. Returns 0, or -1 when `v` is empty, holds
  * anything but digits, or exceeds `max`; *out is written only on success. */
 int dlg_str_to_u64(struct dlg_str v, uint64_t max, uint64_t *out);

@@ -34,7 +34,8 @@ int64_t host_wall_s(void);
 
 enum host_level { HOST_ERROR, HOST_WARNING, HOST_NOTICE, HOST_INFO, HOST_DEBUG };
 
-/* One log line without a final newline. host_log_on() says whether a level is printed at all;
+/* One log line without a final newline; the adapter passes it through dlg_str_printable(), because
+ * it may hold text from the wire. host_log_on() says whether a level is printed at all;
  * use the macro, which evaluates its arguments only then. */
 int host_log_on(enum host_level level);
 void host_log(enum host_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -62,6 +62,7 @@ void host_log(enum host_level level, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(line, sizeof(line), fmt, ap);
 	va_end(ap);
+	dlg_str_printable(line);
 	LOG_FN(DEFAULT_FACILITY, levels[level], "dialog: ", "%s\n", line);
 }
 

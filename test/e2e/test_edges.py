@@ -2,6 +2,8 @@
 """Corners that a review found wrong once: transactions made before loose_route(), what crosses the
 end of a call, contacts unfit for a request of ours, the proxy's own BYEs in its script."""
 
+import socket
+
 from base import CONFIRMED, CONFIRMED_NA, DELETED, DOWN, EARLY, UP, ProxyCase, say
 from test_validate import GUARD
 
@@ -221,3 +223,45 @@ class LocalStatus(ProxyCase):
 
     def test_before_the_ack(self):
         self.ends(self.call().setup(ack=False), CONFIRMED_NA)
+
+
+class ForeignText(ProxyCase):
+    """Bytes from the wire in the log, in a Request-URI of ours, and in headers of ours."""
+
+    allowed = ("call forge",)
+    seconds = 4
+
+    def test_no_line_of_the_log_is_made_by_others(self):
+        info = ("INFO sip:x@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:9;branch=z9hG4bKforge\r\n"
+                "Route: <sip:%s:%d;lr;did=1.1>\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:c@d>;tag=2\r\n"
+                "Call-ID: forge\r\n 0(1) ERROR: forged\r\nCSeq: 1 INFO\r\nMax-Forwards: 1\r\n"
+                "Content-Length: 0\r\n\r\n" % (self.proxy.ip, self.proxy.port))
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            s.sendto(info.encode(), (self.proxy.ip, self.proxy.port))
+            line = self.proxy.wait_log(r"cookie \"1\.1\" is not one of the call forge.*", self.mark).group(0)
+        self.assertIn("forge.. 0(1) ERROR: forged, tags", line)
+
+    def test_contact_with_headers(self):
+        c = self.call()
+        c.ring()
+        plain = c.b_contact
+        c.answer(200, contact="<%s?Replaces=abc>" % plain)
+        c.got(200)
+        c.ack()
+        d = self.wait_state(c, CONFIRMED)
+        self.assertEqual(d["legs"][0]["callee_contact"], plain)
+        self.proxy.fifo.cmd("dlg_end_dlg", d.entry, d.id)
+        bye = c.b.recv("BYE")
+        self.assertEqual(bye.ruri, plain)
+        c.b.reply(bye, 200)
+        c.a.reply(c.a.recv("BYE"), 200)
+
+    def test_headers_of_every_request(self):
+        c = self.call().setup()
+        d = self.wait_state(c, CONFIRMED)
+        for bad in ("Content-Length: 77", "l: 5", "Via: SIP/2.0/UDP x", "cseq: 1 BYE"):
+            got = self.proxy.fifo.cmd("dlg_end_dlg", d.entry, d.id, bad)
+            self.assertEqual(got, "400 Bad parameter\n\n")
+        self.stays(c, CONFIRMED)
+        c.hangup()
+        self.wait_state(c, DELETED)

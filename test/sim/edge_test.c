@@ -228,7 +228,8 @@ START_TEST(an_ack_that_lost_its_cookie_lifts_the_ack_limit)
 	sim_answer(&call, 0, 200);
 	sim_gone(&call);
 	sim_step(&call,
-		 &(struct sim_request){ .method = HOST_ACK, .dir = DLG_DIR_DOWNSTREAM, .cookie = "" },
+		 &(struct sim_request){
+			 .method = HOST_ACK, .dir = DLG_DIR_DOWNSTREAM, .cookie = "" },
 		 &sim_usual);
 	expect(3); /* mode 0 asks for the cookie */
 	sim_run(ACK_LIMIT + 5);

@@ -229,9 +229,7 @@ void host_log(enum host_level level, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(lines[n_lines % LOG_LINES].text, LOG_LENGTH, fmt, ap);
 	va_end(ap);
-	if (strchr(lines[n_lines % LOG_LINES].text, '\n'))
-		sim_violation("a log line with a line end in it: %s",
-			      lines[n_lines % LOG_LINES].text);
+	dlg_str_printable(lines[n_lines % LOG_LINES].text);
 	n_lines++;
 }
 

@@ -345,8 +345,8 @@ int main(void)
 			    an_expired_call_is_told, the_last_registered_runs_first,
 			    registrations_that_make_no_sense_are_refused,
 			    get_info_copies_everything, values_and_flags_through_the_api,
-			    get_gives_the_dialog_of_the_message, a_dialog_being_freed_cannot_be_ended,
-			    a_callback_may_end_the_call,
+			    get_gives_the_dialog_of_the_message,
+			    a_dialog_being_freed_cannot_be_ended, a_callback_may_end_the_call,
 			    another_process_may_end_the_call_at_once, NULL },
 		20);
 }

@@ -43,9 +43,40 @@ START_TEST(anything_else_is_refused)
 }
 END_TEST
 
+START_TEST(headers_that_every_request_has_are_refused)
+{
+	static const char *const names[] = { "Via",
+					     "v",
+					     "From",
+					     "f",
+					     "TO",
+					     "t",
+					     "i",
+					     "call-id",
+					     "CSeq",
+					     "Max-Forwards",
+					     "Route",
+					     "l",
+					     "Record-Route",
+					     "content-length" };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		char text[64];
+
+		snprintf(text, sizeof(text), "X: y\r\n%s: 5\r\n", names[i]);
+		check(text, 0);
+		snprintf(text, sizeof(text), "%s : 5", names[i]);
+		check(text, 0);
+	}
+	check("Reason : Q.850;cause=16\r\n", 1);
+	check("Via-X: 1", 1);
+}
+END_TEST
+
 int main(void)
 {
 	return unit_run(
 		"dlg_req_within",
-		UNIT_TESTS{ complete_header_lines_are_fine, anything_else_is_refused, NULL }, 10);
+		UNIT_TESTS{ complete_header_lines_are_fine, anything_else_is_refused,
+			    headers_that_every_request_has_are_refused, NULL }, 10);
 }

@@ -155,6 +155,23 @@ START_TEST(no_bytes_crash_the_parsers)
 }
 END_TEST
 
+static void check_target(const char *uri, const char *target)
+{
+	ck_assert_view(dlg_route_target(dlg_str_of(uri)), target);
+}
+
+START_TEST(a_target_has_no_header_part)
+{
+	check_target("sip:bob@h:5070;x=y?Replaces=abc%3B&a=b", "sip:bob@h:5070;x=y");
+	check_target("sip:h?a=b", "sip:h");
+	check_target(" sip:what?@h;lr ", "sip:what?@h;lr"); /* the user part may have a ? */
+	check_target("sip:what?@h?a=b", "sip:what?@h");
+	check_target("tel:+1234?x", "tel:+1234?x");
+	check_target("sip:b@h\r\n x", "");
+	check_target("", "");
+}
+END_TEST
+
 int main(void)
 {
 	return unit_run(
@@ -163,6 +180,7 @@ int main(void)
 			    an_empty_list_has_no_entries, uri_is_found_in_every_form_of_entry,
 			    slices_forward_and_reversed, uris_equal_in_rfc_3261_19_1_4,
 			    uris_different_in_rfc_3261_19_1_4, uris_compare_piece_by_piece,
-			    d24_user_part_is_case_sensitive, no_bytes_crash_the_parsers, NULL },
+			    d24_user_part_is_case_sensitive, no_bytes_crash_the_parsers,
+			    a_target_has_no_header_part, NULL },
 		20);
 }

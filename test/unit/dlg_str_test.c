@@ -127,6 +127,15 @@ START_TEST(buffer_without_memory_keeps_what_it_has)
 }
 END_TEST
 
+START_TEST(control_bytes_become_dots)
+{
+	char line[] = "a\r\n 0(1) ERROR\x1b[2J\t\x7f \xc3\xa4";
+
+	dlg_str_printable(line);
+	ck_assert_str_eq(line, "a.. 0(1) ERROR.[2J.. \xc3\xa4");
+}
+END_TEST
+
 int main(void)
 {
 	return unit_run("dlg_str",
@@ -134,6 +143,7 @@ int main(void)
 				    null_text_is_the_empty_view, trim_removes_blanks_and_line_ends,
 				    numbers_are_parsed_strictly, buffer_grows_and_keeps_its_content,
 				    buffer_text_is_terminated,
-				    buffer_without_memory_keeps_what_it_has, NULL },
+				    buffer_without_memory_keeps_what_it_has,
+				    control_bytes_become_dots, NULL },
 			10);
 }
