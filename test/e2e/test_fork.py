@@ -95,17 +95,20 @@ class Fork(ProxyCase):
         self.wait_state(c, DELETED)
         self.assertStats(processed=1, failed=1)
 
-    def test_d19_two_answered_legs_live_each_its_own_life(self):
+    def both_answer(self):
+        """Bob, and carol before the CANCEL reaches her; the caller takes both."""
         c = self.fork()
         c.answer(200, tag="tagB")
         c.got(200)
         c.ack()
-        # carol answered before the CANCEL reached her
         c.answer(200, ua=c.carol, inv=c.c_inv, tag="tagC")
         c.a.recv(lambda m: m.code == 200 and m.to_tag == "tagC")
         c.send("ACK", ttag="tagC", ruri=c.carol.uri(), cseq=c.inv.cseq)
         c.carol.recv("ACK")
-        self.wait_state(c, CONFIRMED)
+        return c, self.wait_state(c, CONFIRMED)
+
+    def test_d19_two_answered_legs_live_each_its_own_life(self):
+        c, _ = self.both_answer()
         self.assertEqual(self.legs(c), [("tagB", c.b.uri()), ("tagC", c.carol.uri())])
         self.assertStats(processed=1, active=1)
         # the caller drops carol: bob's leg goes on
@@ -118,15 +121,7 @@ class Fork(ProxyCase):
         self.assertStats(processed=1)
 
     def test_d19_ending_a_call_with_two_answered_legs_ends_both(self):
-        c = self.fork()
-        c.answer(200, tag="tagB")
-        c.got(200)
-        c.ack()
-        c.answer(200, ua=c.carol, inv=c.c_inv, tag="tagC")
-        c.a.recv(lambda m: m.code == 200 and m.to_tag == "tagC")
-        c.send("ACK", ttag="tagC", ruri=c.carol.uri(), cseq=c.inv.cseq)
-        c.carol.recv("ACK")
-        d = self.wait_state(c, CONFIRMED)
+        c, d = self.both_answer()
         self.assertEqual(self.proxy.fifo.cmd("dlg_end_dlg", d.entry, d.id), "200 OK\n\n")
         for ua, tag in ((c.b, "tagB"), (c.carol, "tagC")):
             bye = ua.recv("BYE")

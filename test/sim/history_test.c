@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "../unit/unit.h"
 #include "sim_history.h"
 
 static uint64_t from_env(const char *name, uint64_t value)
@@ -47,17 +48,9 @@ END_TEST
 
 int main(void)
 {
-	Suite *s = suite_create("histories");
 	TCase *c = tcase_create("random");
-	SRunner *r;
-	int failed;
 
 	tcase_set_timeout(c, 0);
 	tcase_add_test(c, no_history_violates_an_invariant);
-	suite_add_tcase(s, c);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed != 0;
+	return unit_run_case("histories", c);
 }

@@ -258,20 +258,12 @@ END_TEST
 
 int main(void)
 {
-	Suite *suite = suite_create("out of memory");
 	TCase *tcase = tcase_create("sweep");
-	SRunner *runner;
-	int failed;
 
 	tcase_set_timeout(tcase, 120);
 	tcase_add_loop_test(tcase, every_allocation_may_fail, 0, SCENARIOS);
 	tcase_add_test(tcase, refused_dialogs_are_counted_and_calls_go_on);
 	tcase_add_test(tcase, the_hosts_memory_may_run_out);
 	tcase_add_loop_test(tcase, start_without_memory_fails_cleanly, 0, 40);
-	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return unit_run_case("out of memory", tcase);
 }

@@ -70,18 +70,10 @@ END_TEST
 
 int main(void)
 {
-	Suite *suite = suite_create("planted");
 	TCase *tcase = tcase_create("planted");
-	SRunner *runner;
-	int failed;
 
 	tcase_set_timeout(tcase, 2 * SECONDS);
 	tcase_add_loop_test(tcase, planted_defect_is_caught, SIM_PLANT_NONE + 1, SIM_PLANT_N);
 	tcase_add_test(tcase, nothing_is_caught_where_nothing_is_planted);
-	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return unit_run_case("planted", tcase);
 }

@@ -9,23 +9,30 @@
 
 #include "../../dlg_str.h"
 
-/* Run the tests (a list ended by NULL), each in a process of its own; `seconds` each may take. */
-static inline int unit_run(const char *name, const TTest *const *tests, double seconds)
+/* Run one test case. Returns the exit status of the program. */
+static inline int unit_run_case(const char *name, TCase *tcase)
 {
 	Suite *suite = suite_create(name);
-	TCase *tcase = tcase_create(name);
 	SRunner *runner;
 	int failed;
 
-	tcase_set_timeout(tcase, seconds);
-	for (; *tests; tests++)
-		tcase_add_test(tcase, *tests);
 	suite_add_tcase(suite, tcase);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);
 	srunner_free(runner);
 	return failed != 0;
+}
+
+/* Run the tests (a list ended by NULL), each in a process of its own; `seconds` each may take. */
+static inline int unit_run(const char *name, const TTest *const *tests, double seconds)
+{
+	TCase *tcase = tcase_create(name);
+
+	tcase_set_timeout(tcase, seconds);
+	for (; *tests; tests++)
+		tcase_add_test(tcase, *tests);
+	return unit_run_case(name, tcase);
 }
 
 #define UNIT_TESTS (const TTest *const[])
