@@ -234,8 +234,7 @@ class Life(ProxyCase):
         c.cseq[DOWN] += 1
         c.ttag = "second"
         c.setup()
-        self.assertEqual([d.state for d in self.wait_until(
-            "both", lambda: [d for d in self.listed(c) if d.state in (CONFIRMED, DELETED)])][-1], CONFIRMED)
+        self.wait_until("both", lambda: [d.state for d in self.listed(c)] == [DELETED, CONFIRMED])
         one = self.proxy.fifo.dialogs(c.call_id)
         self.assertEqual([d.state for d in one], [CONFIRMED])
         self.assertStats(processed=2, failed=1, active=1)

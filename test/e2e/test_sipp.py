@@ -45,7 +45,8 @@ class Load(ProxyCase):
     # What the network broke for good ends by a limit of its own.
     params = {"setup_timeout": 20, "ack_timeout": 10, "default_timeout": 20, "bye_on_timeout_flag": 6}
     tm = {"fr_timer": 5000, "fr_inv_timer": 12000, "wt_timer": 5000}
-    options = {"shm": 256, "debug": 1}
+    # tm keeps the transactions of lost messages for a while: at a high rate that is a lot of memory
+    options = {"shm": 1024 if RATE == "auto" else 256, "debug": 1}
     hooks = {
         "first": "force_rport();",
         "initial": """setflag(6);
