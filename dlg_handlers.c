@@ -9,11 +9,6 @@
 #include "dlg_req_within.h"
 #include "dlg_route.h"
 
-static void count(uint64_t *total)
-{
-	__atomic_fetch_add(total, 1, __ATOMIC_RELAXED);
-}
-
 /* ---- what follows from a change of state, after unlocking ---- */
 
 /* Callbacks of a state change, by the action that asks for them. */
@@ -221,7 +216,7 @@ static void attach(struct host_msg *msg, struct dlg_ctx *ctx, struct host_tx *t)
 		HOST_LOG(HOST_ERROR, "%s: no shared memory to follow its transaction",
 			 dlg_hash_name(ctx->dlg));
 		if (ctx->created)
-			count(&dlg_state_counters()->refused);
+			dlg_state_count(&dlg_state_counters()->refused);
 		return;
 	}
 	ctx->attached = 1;
@@ -270,7 +265,7 @@ static int create(struct host_msg *msg, struct dlg_ctx *ctx, const struct host_i
 	struct dlg_cell *dlg;
 
 	if (insert(msg, info, &dlg) < 0) {
-		count(&dlg_state_counters()->refused);
+		dlg_state_count(&dlg_state_counters()->refused);
 		HOST_LOG(HOST_ERROR, "no memory: the call %.*s is not tracked",
 			 DLG_STR_ARG(info->call_id));
 		return -1;
@@ -913,7 +908,7 @@ static void report_overdue(struct dlg_cell *dlg)
 	dlg_hash_holders(dlg, holders, sizeof(holders));
 	if (!*holders || !note_overdue(dlg))
 		return;
-	count(&dlg_state_counters()->overdue);
+	dlg_state_count(&dlg_state_counters()->overdue);
 	HOST_LOG(HOST_WARNING, "%s: ended but still held by %s", dlg_hash_name(dlg), holders);
 }
 

@@ -98,7 +98,7 @@ static struct dlg_cell *find_by_cookie(struct search *s, struct dlg_str cookie)
 		dlg = dlg_hash_find(s->info->call_id, fits, s, DLG_BY_MESSAGE);
 	s->by_id = 0;
 	if (!dlg) {
-		__atomic_fetch_add(&dlg_state_counters()->forged, 1, __ATOMIC_RELAXED);
+		dlg_state_count(&dlg_state_counters()->forged);
 		HOST_LOG(HOST_INFO,
 			 "cookie \"%.*s\" is not one of the call %.*s, tags %.*s and %.*s",
 			 DLG_STR_ARG(cookie), DLG_STR_ARG(s->info->call_id),

@@ -94,7 +94,7 @@ const struct dlg_rule *dlg_state_rule(enum dlg_state state, enum dlg_event event
 	return r->next == DLG_STATE_NONE ? &stay[state] : r;
 }
 
-static void count(uint64_t *total)
+void dlg_state_count(uint64_t *total)
 {
 	__atomic_fetch_add(total, 1, __ATOMIC_RELAXED);
 }
@@ -177,11 +177,11 @@ uint32_t dlg_state_apply_locked(struct dlg_cell *dlg, enum dlg_event event)
 	set_clocks(dlg, r->actions);
 	arm(dlg, r->actions);
 	if (r->actions & DLG_DO_COUNT_PROCESSED)
-		count(&counters->processed);
+		dlg_state_count(&counters->processed);
 	if (r->actions & DLG_DO_COUNT_FAILED)
-		count(&counters->failed);
+		dlg_state_count(&counters->failed);
 	if (r->actions & DLG_DO_COUNT_EXPIRED)
-		count(&counters->expired);
+		dlg_state_count(&counters->expired);
 	return r->actions;
 }
 

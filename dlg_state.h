@@ -115,6 +115,9 @@ int dlg_state_init(void);
 /* The live counters; read and add with __atomic builtins (relaxed). */
 struct dlg_counters *dlg_state_counters(void);
 
+/* Add one to a total of the counters. No lock needed. */
+void dlg_state_count(uint64_t *total);
+
 /* Answered calls, ACK seen or not: states 3 and 4 (manual 1.7.1, 1.9.1). */
 uint32_t dlg_state_active(void);
 
