@@ -5,6 +5,7 @@
 #include "dlg_handlers.h"
 #include "dlg_hash.h"
 #include "dlg_mem.h"
+#include "dlg_profile.h"
 #include "dlg_req_within.h"
 #include "dlg_state.h"
 #include "dlg_timer.h"
@@ -17,14 +18,30 @@
 struct dialog_conf dialog_conf = {
 #define DIALOG_X_INT(name, dflt)  .name = dflt,
 #define DIALOG_X_TEXT(name, dflt) .name = (char *)(uintptr_t)(dflt),
-	DIALOG_PARAMS(DIALOG_X_INT, DIALOG_X_TEXT)
+#define DIALOG_X_LIST(name)       .name = NULL,
+	DIALOG_PARAMS(DIALOG_X_INT, DIALOG_X_TEXT, DIALOG_X_LIST)
 #undef DIALOG_X_INT
 #undef DIALOG_X_TEXT
+#undef DIALOG_X_LIST
 };
 
 static int running;
 
 /* ---- parameters ---- */
+
+int dialog_list_add(char **list, const char *text)
+{
+	size_t had = *list ? strlen(*list) + 1 : 0, len = strlen(text);
+	char *more = realloc(*list, had + len + 1);
+
+	if (!more)
+		return -1;
+	if (had)
+		more[had - 1] = ';';
+	memcpy(more + had, text, len + 1);
+	*list = more;
+	return 0;
+}
 
 enum { HASH_SIZE_MAX = 1 << 24 };
 
@@ -153,7 +170,9 @@ static int check_params(void)
 
 int dialog_init(void)
 {
-	if (check_params() < 0)
+	if (check_params() < 0 ||
+	    dlg_profile_init(dialog_conf.profiles_with_value, dialog_conf.profiles_no_value,
+			     (unsigned)dialog_conf.log_profile_hash_size) < 0)
 		return -1;
 	if (dlg_mem_init() < 0 || dlg_state_init() < 0 || dlg_timer_init() < 0 ||
 	    dlg_cb_init() < 0 || dlg_hash_init((uint32_t)dialog_conf.hash_size) < 0) {
@@ -274,6 +293,205 @@ int dialog_fn_fetch_dlg_value(struct host_msg *msg, const struct dialog_arg *arg
 	     host_var_set(msg, args[1].var, dlg_buf_view(&value)) == 0;
 	dlg_buf_free(&value);
 	return ok ? 1 : -1;
+}
+
+/* ---- profiles ---- */
+
+int dialog_limit(struct dlg_str text, int64_t *out)
+{
+	uint64_t limit;
+
+	if (dlg_str_to_u64(dlg_str_trim(text), UINT32_MAX - 1, &limit) < 0)
+		return -1;
+	*out = (int64_t)limit;
+	return 0;
+}
+
+/* Position of the first `what` outside brackets, or the length of the text. */
+static size_t find_outside(struct dlg_str v, struct dlg_str what)
+{
+	int depth = 0;
+
+	for (size_t i = 0; i < v.len; i++) {
+		if (!depth && i + what.len <= v.len && !memcmp(v.s + i, what.s, what.len))
+			return i;
+		if (strchr("({[", v.s[i]))
+			depth++;
+		else if (depth && strchr(")}]", v.s[i]))
+			depth--;
+	}
+	return v.len;
+}
+
+static struct dlg_str part(struct dlg_str v, size_t from, size_t to)
+{
+	return dlg_str_trim((struct dlg_str){ v.s + from, to - from });
+}
+
+/* One item. 0 or -1. */
+static int condition(struct dlg_str item, struct dialog_condition *out)
+{
+	size_t at = find_outside(item, DLG_STR("<=")), equals;
+	struct dlg_str left = part(item, 0, at);
+
+	if (at == item.len)
+		return -1;
+	equals = find_outside(left, DLG_STR("="));
+	*out = (struct dialog_condition){ .profile = part(left, 0, equals),
+					  .limit = part(item, at + 2, item.len),
+					  .has_value = equals < left.len };
+	if (out->has_value)
+		out->value = part(left, equals + 1, left.len);
+	return out->profile.len && out->limit.len ? 0 : -1;
+}
+
+int dialog_conditions(struct dlg_str text, struct dialog_condition *out, unsigned max)
+{
+	unsigned n = 0;
+
+	while (text.len) {
+		size_t end = find_outside(text, DLG_STR(";"));
+		struct dlg_str item = part(text, 0, end);
+
+		end += end < text.len;
+		text = (struct dlg_str){ text.s + end, text.len - end };
+		if (!item.len)
+			continue;
+		if (n == max || condition(item, &out[n++]) < 0)
+			return -1;
+	}
+	return n ? (int)n : -1;
+}
+
+/* The profile of an argument: one that is named by a variable may not exist. */
+static int profile_ok(const struct dialog_arg *arg, const char *function)
+{
+	if (arg->profile >= 0)
+		return 1;
+	HOST_LOG(HOST_WARNING, "%s: there is no profile \"%.*s\"", function,
+		 DLG_STR_ARG(arg->text));
+	return 0;
+}
+
+/* The optional value of a profile function: 1 given, 0 not (*value is NULL), -1 null. */
+static int value_of(const struct dialog_arg *arg, const struct dlg_str **value)
+{
+	*value = arg->given ? &arg->text : NULL;
+	return arg->given && arg->is_null ? -1 : arg->given;
+}
+
+/* A value to join a profile with. Null joins nothing; so does none, where one is needed. */
+static int joinable(const struct dialog_arg *profile, int given, const char *function)
+{
+	if (!profile_ok(profile, function))
+		return 0;
+	if (given > 0 || !dlg_profile_has_values(profile->profile))
+		return 1;
+	HOST_LOG(given < 0 ? HOST_DEBUG : HOST_WARNING,
+		 "%s: profile %.*s needs a value, and %s", function,
+		 DLG_STR_ARG(dlg_profile_name(profile->profile)),
+		 given < 0 ? "it is null" : "there is none");
+	return 0;
+}
+
+int dialog_fn_set_dlg_profile(struct host_msg *msg, const struct dialog_arg *args)
+{
+	struct dlg_cell *dlg = current(msg, "set_dlg_profile");
+	const struct dlg_str *value;
+	int given = value_of(&args[1], &value);
+
+	if (!dlg || !joinable(&args[0], given, "set_dlg_profile"))
+		return -1;
+	return dlg_profile_join(dlg, args[0].profile, value ? *value : DLG_STR_NONE) < 0 ? -1 : 1;
+}
+
+int dialog_fn_unset_dlg_profile(struct host_msg *msg, const struct dialog_arg *args)
+{
+	struct dlg_cell *dlg = current(msg, "unset_dlg_profile");
+	const struct dlg_str *value;
+
+	if (!dlg || !profile_ok(&args[0], "unset_dlg_profile") ||
+	    (value_of(&args[1], &value) < 0 && dlg_profile_has_values(args[0].profile)))
+		return -1;
+	return dlg_profile_leave(dlg, args[0].profile, value) ? 1 : -1;
+}
+
+int dialog_fn_is_in_profile(struct host_msg *msg, const struct dialog_arg *args)
+{
+	struct dlg_cell *dlg = current(msg, "is_in_profile");
+	const struct dlg_str *value;
+
+	if (!dlg || !profile_ok(&args[0], "is_in_profile") ||
+	    (value_of(&args[1], &value) < 0 && dlg_profile_has_values(args[0].profile)))
+		return -1;
+	return dlg_profile_memberships(dlg, args[0].profile, value) ? 1 : -1;
+}
+
+/* Needs no dialog. Nobody belongs to a null value. */
+int dialog_fn_get_profile_size(struct host_msg *msg, const struct dialog_arg *args)
+{
+	const struct dlg_str *value;
+	int given = value_of(&args[1], &value);
+	uint32_t size;
+
+	if (!profile_ok(&args[0], "get_profile_size"))
+		return -1;
+	size = given < 0 && dlg_profile_has_values(args[0].profile)
+		       ? 0
+		       : dlg_profile_size(args[0].profile, value);
+	return host_var_set_number(msg, args[2].var, size) < 0 ? -1 : 1;
+}
+
+/* One condition ready for the engine. 0, or -1 with a log line. */
+static int want_of(const struct dialog_condition *c, const char *function,
+		   struct dlg_profile_want *out)
+{
+	if (!profile_ok(&c->of_profile, function))
+		return -1;
+	if (c->has_value && !joinable(&c->of_profile, c->of_value.is_null ? -1 : 1, function))
+		return -1;
+	if (c->of_limit.number < 0) {
+		HOST_LOG(HOST_WARNING, "%s: \"%.*s\" is no limit", function,
+			 DLG_STR_ARG(c->of_limit.text));
+		return -1;
+	}
+	*out = (struct dlg_profile_want){ .profile = c->of_profile.profile,
+					  .has_value = c->has_value, .value = c->of_value.text,
+					  .limit = (uint32_t)c->of_limit.number };
+	return 0;
+}
+
+static int join_limited(struct dlg_cell *dlg, const struct dialog_condition *c, unsigned n,
+			const char *function)
+{
+	struct dlg_profile_want wants[DLG_PROFILE_WANTS_MAX];
+
+	for (unsigned i = 0; i < n; i++) {
+		if (want_of(&c[i], function, &wants[i]) < 0)
+			return -1;
+	}
+	return dlg_profile_join_limited(dlg, wants, n) == 1 ? 1 : -1;
+}
+
+int dialog_fn_set_dlg_profile_limit(struct host_msg *msg, const struct dialog_arg *args)
+{
+	struct dlg_cell *dlg = current(msg, "set_dlg_profile_limit");
+	struct dialog_condition c = { .of_profile = args[0], .of_value = args[1],
+				      .of_limit = args[2], .has_value = args[1].given };
+
+	if (!dlg || !joinable(&args[0], args[1].given, "set_dlg_profile_limit"))
+		return -1;
+	return join_limited(dlg, &c, 1, "set_dlg_profile_limit");
+}
+
+int dialog_fn_set_dlg_profile_limits(struct host_msg *msg, const struct dialog_arg *args)
+{
+	struct dlg_cell *dlg = current(msg, "set_dlg_profile_limits");
+
+	if (!dlg)
+		return -1;
+	return join_limited(dlg, args[0].conditions, args[0].n_conditions,
+			    "set_dlg_profile_limits");
 }
 
 /* ---- variables ---- */

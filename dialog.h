@@ -13,11 +13,14 @@
 enum { DIALOG_UNSET = -1 }; /* dlg_flag and bye_on_timeout_flag: none */
 enum { DIALOG_DID_ONLY, DIALOG_DID_FALLBACK, DIALOG_DID_NONE };
 
-/* X(C type, name, default). int: signed number; text: char *. */
-#define DIALOG_PARAMS(INT, TEXT)                     \
+/* INT(name, default): signed number. TEXT(name, default): char *. LIST(name): texts, given any number
+ * of times, that add up. */
+#define DIALOG_PARAMS(INT, TEXT, LIST)               \
 	INT(enable_stats, 1)                         \
 	INT(hash_size, 4096)                         \
 	INT(log_profile_hash_size, 4)                \
+	LIST(profiles_with_value)                    \
+	LIST(profiles_no_value)                      \
 	TEXT(rr_param, "did")                        \
 	INT(dlg_flag, DIALOG_UNSET)                  \
 	INT(bye_on_timeout_flag, DIALOG_UNSET)       \
@@ -34,11 +37,17 @@ enum { DIALOG_DID_ONLY, DIALOG_DID_FALLBACK, DIALOG_DID_NONE };
 struct dialog_conf {
 #define DIALOG_X_INT(name, dflt)  int name;
 #define DIALOG_X_TEXT(name, dflt) char *name;
-	DIALOG_PARAMS(DIALOG_X_INT, DIALOG_X_TEXT)
+#define DIALOG_X_LIST(name)       char *name; /* joined by ';', or NULL */
+	DIALOG_PARAMS(DIALOG_X_INT, DIALOG_X_TEXT, DIALOG_X_LIST)
 #undef DIALOG_X_INT
 #undef DIALOG_X_TEXT
+#undef DIALOG_X_LIST
 	struct host_var *timeout_var; /* compiled timeout_avp, or NULL */
 };
+
+/* Add a text to a LIST parameter, which owns private memory from then on. 0, or -1 without
+ * memory. */
+int dialog_list_add(char **list, const char *text);
 
 /* Written by the host while it reads its configuration, checked by dialog_init(), constant
  * afterwards. */
@@ -68,28 +77,61 @@ enum { /* routes a function may be used in */
 
 enum { DIALOG_ARGS_MAX = 3 };
 struct dialog_arg {
+	int given;            /* 0: an optional one that was left out */
 	struct dlg_str text;  /* kind 's': text with pseudo-variables expanded */
 	int is_null;          /* kind 's': the whole argument is one variable, and it is null */
-	int64_t number;       /* kind 'f' */
+	int64_t number;       /* kinds 'f', 'n' */
+	int profile;          /* kind 'p' */
 	struct host_var *var; /* kind 'v' */
+	const struct dialog_condition *conditions; /* kind 'c' */
+	unsigned n_conditions;
 };
 
-/* X(name, argument kinds, routes). Kinds: s text, f flag index 0..31 (constants checked at
- * start), v output variable (AVP or script variable). The function is dialog_fn_<name>(); it
- * returns 1 true, -1 false, 0 stop the script. */
-#define DIALOG_FUNCTIONS(X)                               \
-	X(create_dialog, "", DIALOG_IN_REQUEST)           \
-	X(validate_dialog, "", DIALOG_IN_REQUEST)         \
-	X(set_dlg_flag, "f", DIALOG_IN_ALL)               \
-	X(reset_dlg_flag, "f", DIALOG_IN_ALL)             \
-	X(is_dlg_flag_set, "f", DIALOG_IN_ALL)            \
-	X(store_dlg_value, "ss", DIALOG_IN_ALL)           \
+/* One item of a list of limits "profile = value <= limit", as the script wrote it or evaluated. */
+struct dialog_condition {
+	struct dlg_str profile, value, limit; /* as written */
+	int has_value;
+	struct dialog_arg of_profile, of_value, of_limit; /* evaluated: kinds 'p', 's', 'n' */
+};
+
+/* X(name, argument kinds, routes); SHORT(name, kinds, full kinds, routes): the same function called
+ * without its optional arguments. Kinds: s text, p name of a profile, f flag index 0..31, n number
+ * (constants of these three checked at start), v output variable (AVP or script variable), c
+ * conditions. The function is dialog_fn_<name>(); its arguments stand where the full form has them;
+ * it returns 1 true, -1 false, 0 stop the script. */
+#define DIALOG_FUNCTIONS(X, SHORT)                                                     \
+	X(create_dialog, "", DIALOG_IN_REQUEST)                                        \
+	X(validate_dialog, "", DIALOG_IN_REQUEST)                                      \
+	X(set_dlg_profile, "ps", DIALOG_IN_ALL)                                        \
+	SHORT(set_dlg_profile, "p", "ps", DIALOG_IN_ALL)                               \
+	X(unset_dlg_profile, "ps", DIALOG_IN_ALL)                                      \
+	SHORT(unset_dlg_profile, "p", "ps", DIALOG_IN_ALL)                             \
+	X(is_in_profile, "ps", DIALOG_IN_ALL)                                          \
+	SHORT(is_in_profile, "p", "ps", DIALOG_IN_ALL)                                 \
+	X(get_profile_size, "psv", DIALOG_IN_ALL)                                      \
+	SHORT(get_profile_size, "pv", "psv", DIALOG_IN_ALL)                            \
+	X(set_dlg_profile_limit, "psn", DIALOG_IN_ALL)                                 \
+	SHORT(set_dlg_profile_limit, "pn", "psn", DIALOG_IN_ALL)                       \
+	X(set_dlg_profile_limits, "c", DIALOG_IN_ALL)                                  \
+	X(set_dlg_flag, "f", DIALOG_IN_ALL)                                            \
+	X(reset_dlg_flag, "f", DIALOG_IN_ALL)                                          \
+	X(is_dlg_flag_set, "f", DIALOG_IN_ALL)                                         \
+	X(store_dlg_value, "ss", DIALOG_IN_ALL)                                        \
 	X(fetch_dlg_value, "sv", DIALOG_IN_ALL)
 
 #define X(name, kinds, routes) \
 	int dialog_fn_##name(struct host_msg *msg, const struct dialog_arg *args);
-DIALOG_FUNCTIONS(X)
+#define SHORT(name, kinds, full, routes)
+DIALOG_FUNCTIONS(X, SHORT)
 #undef X
+#undef SHORT
+
+/* A limit: 0 to UINT32_MAX - 1 in decimal. 0 or -1. */
+int dialog_limit(struct dlg_str text, int64_t *out);
+
+/* Split "profile = value <= limit; ..." (kind 'c') into its parts as written; variables with
+ * brackets stay whole. Returns how many items, at most `max`, or -1 when it is malformed. */
+int dialog_conditions(struct dlg_str text, struct dialog_condition *out, unsigned max);
 
 /* Parse a flag index given as constant text: 0..31, or -1. */
 int dialog_flag_index(struct dlg_str text);

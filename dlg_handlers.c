@@ -60,15 +60,48 @@ static void follow_up(struct dlg_cell *dlg, uint32_t actions, const struct dlg_c
 	}
 }
 
+static enum dlg_reason refusal_reason(const struct dlg_cell *dlg, int code)
+{
+	if (dlg->flags & DLG_F_KILLED)
+		return DLG_REASON_command;
+	if (code == 487)
+		return DLG_REASON_cancel;
+	return code == 408 ? DLG_REASON_no_answer : DLG_REASON_reject;
+}
+
+/* Of the limits, the one that was reached. */
+static enum dlg_reason limit_reason(const struct dlg_cell *dlg)
+{
+	if (!dlg->start_time)
+		return DLG_REASON_setup_timeout;
+	return dlg->ack_by < dlg->expires ? DLG_REASON_ack_timeout : DLG_REASON_timeout;
+}
+
+/* Why the event would end the dialog, asked before it does. Entry lock held. */
+static enum dlg_reason reason_locked(const struct dlg_cell *dlg, enum dlg_event event,
+				     enum dlg_end by, int code)
+{
+	switch (event) {
+	case DLG_EV_NEGATIVE: return refusal_reason(dlg, code);
+	case DLG_EV_GONE: return DLG_REASON_no_answer;
+	case DLG_EV_ABANDON: return DLG_REASON_abandoned;
+	case DLG_EV_TIMEOUT: return limit_reason(dlg);
+	case DLG_EV_TERMINATE: return DLG_REASON_command;
+	default: return by == DLG_END_CALLEE ? DLG_REASON_callee : DLG_REASON_caller;
+	}
+}
+
 /* Apply an event that ends the call or not; `by` and `code` are noted when it does. Entry lock
  * held. */
 static uint32_t apply_locked(struct dlg_cell *dlg, enum dlg_event event, enum dlg_end by, int code)
 {
+	enum dlg_reason reason = reason_locked(dlg, event, by, code);
 	uint32_t actions = dlg_state_apply_locked(dlg, event);
 
 	if (actions & DLG_DO_END) {
 		dlg->ended_by = (uint8_t)by;
 		dlg->end_code = (uint16_t)code;
+		dlg_state_count(&dlg_state_counters()->ended[reason]);
 	}
 	return actions;
 }

@@ -139,7 +139,8 @@ static int make_room(struct entry *e)
 static void unlink_cell(struct entry *e, struct dlg_cell *dlg)
 {
 	e->cell[dlg->slot] = NULL;
-	if (--e->live == 0) {
+	__atomic_store_n(&e->live, e->live - 1, __ATOMIC_RELAXED);
+	if (!e->live) {
 		dlg_mem_free(e->cell);
 		e->cell = NULL;
 		e->used = 0;
@@ -292,7 +293,7 @@ static int link_locked(struct entry *e, struct dlg_cell *dlg)
 		return -1;
 	dlg->h_id = take_id(e);
 	put_slot(e, e->used++, dlg);
-	e->live++;
+	__atomic_store_n(&e->live, e->live + 1, __ATOMIC_RELAXED);
 	dlg->refs[DLG_BY_TABLE] = 1;
 	dlg_state_apply_locked(dlg, DLG_EV_CREATE);
 	return 0;
@@ -444,42 +445,68 @@ int dlg_hash_release(struct dlg_cell *dlg)
 
 /* ---- listing ---- */
 
-static unsigned page_entry(struct entry *e, struct dlg_hash_cursor *cur, struct dlg_cell **out,
-			   unsigned max, enum dlg_holder holder)
+/* A page being filled. */
+struct page {
+	struct dlg_cell **out;
+	unsigned n, max;
+	dlg_hash_match *match; /* NULL: all */
+	void *arg;
+	enum dlg_holder holder;
+};
+
+/* Where the listing goes on in an entry: what was seen may be gone, packed away, with all that is
+ * older. */
+static uint32_t resume_locked(const struct entry *e, const struct dlg_hash_cursor *cur)
 {
-	uint32_t i = 0;
-	unsigned n = 0;
+	if (!cur->inside || !e->used || e->next_id - cur->last_id > e->next_id - e->id[0])
+		return 0;
+	return lower_bound(e, cur->last_id + 1);
+}
+
+static void page_cell_locked(struct dlg_cell *dlg, struct page *p)
+{
+	if (p->match && !p->match(dlg, p->arg))
+		return;
+	p->out[p->n++] = dlg;
+	dlg->refs[p->holder]++;
+}
+
+static void page_entry(struct entry *e, struct dlg_hash_cursor *cur, struct page *p)
+{
+	unsigned scanned = 0;
+	uint32_t i;
 
 	lock(e);
-	if (cur->inside && e->used) {
-		/* what was seen may be gone, packed away, with all that is older */
-		if (e->next_id - cur->last_id <= e->next_id - e->id[0])
-			i = lower_bound(e, cur->last_id + 1);
-	}
-	for (; i < e->used && n < max; i++) {
+	for (i = resume_locked(e, cur); i < e->used && p->n < p->max; i++) {
 		if (!e->cell[i])
 			continue;
-		out[n] = e->cell[i];
-		out[n++]->refs[holder]++;
+		if (scanned++ == DLG_HASH_SCAN)
+			break;
+		page_cell_locked(e->cell[i], p);
 		cur->last_id = e->id[i];
 		cur->inside = 1;
 	}
-	if (n < max) { /* the entry is exhausted */
+	if (i >= e->used && p->n < p->max) { /* the entry is exhausted */
 		cur->entry++;
 		cur->inside = 0;
 	}
 	unlock(e);
-	return n;
+}
+
+unsigned dlg_hash_page_of(struct dlg_hash_cursor *cur, struct dlg_cell **out, unsigned max,
+			  dlg_hash_match *match, void *arg, enum dlg_holder holder)
+{
+	struct page p = { .out = out, .max = max, .match = match, .arg = arg, .holder = holder };
+
+	while (p.n < max && cur->entry < table_size)
+		page_entry(&table[cur->entry], cur, &p);
+	return p.n;
 }
 
 unsigned dlg_hash_page(struct dlg_hash_cursor *cur, struct dlg_cell **out, unsigned max,
 		       enum dlg_holder holder)
 {
-	unsigned n = 0;
-
-	while (n < max && cur->entry < table_size)
-		n += page_entry(&table[cur->entry], cur, out + n, max - n, holder);
-	return n;
+	return dlg_hash_page_of(cur, out, max, NULL, NULL, holder);
 }
 
 /* ---- legs ---- */
@@ -608,6 +635,7 @@ static void count_cell(const struct dlg_cell *dlg, uint32_t at, struct dlg_hash_
 			  dlg->h_entry != (dlg->hash & (table_size - 1));
 	for (int i = 0; i < DLG_HOLDERS; i++)
 		out->refs[i] += dlg->refs[i];
+	dlg_profile_census_locked(dlg, &out->profiles);
 }
 
 static void count_entry(struct entry *e, struct dlg_hash_census *out)
@@ -631,4 +659,16 @@ void dlg_hash_count(struct dlg_hash_census *out)
 	memset(out, 0, sizeof(*out));
 	for (uint32_t i = 0; i < table_size; i++)
 		count_entry(&table[i], out);
+}
+
+void dlg_hash_fill(uint32_t *used, uint32_t *fullest)
+{
+	*used = *fullest = 0;
+	for (uint32_t i = 0; i < table_size; i++) {
+		uint32_t n = __atomic_load_n(&table[i].live, __ATOMIC_RELAXED);
+
+		*used += n != 0;
+		if (n > *fullest)
+			*fullest = n;
+	}
 }

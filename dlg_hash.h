@@ -17,6 +17,7 @@
  * once before the cell is linked and may be read by any holder without a lock. */
 
 #include "dlg_lock.h"
+#include "dlg_profile.h"
 #include "dlg_state.h"
 #include "dlg_str.h"
 #include "dlg_timer.h"
@@ -24,6 +25,7 @@
 struct host_sock;
 struct dlg_val;     /* dlg_vals.c */
 struct dlg_cb_item; /* dlg_cb.c */
+struct dlg_member;  /* dlg_profile.c */
 
 enum dlg_holder {
 	DLG_BY_TABLE,       /* linked */
@@ -112,6 +114,7 @@ struct dlg_cell {
 	uint16_t flags;
 	uint16_t end_code;           /* final status of a failed INVITE, or 0 */
 	uint16_t caller_contact_len;
+	uint16_t n_members;
 	uint32_t refs[DLG_HOLDERS];  /* dlg_hash.c only */
 	uint32_t slot;               /* position in the entry's arrays; dlg_hash.c only */
 	uint32_t user_flags;         /* manual 1.6.7, 1.9.4 */
@@ -128,6 +131,7 @@ struct dlg_cell {
 	struct dlg_leg *legs;
 	struct dlg_val *vals;        /* dlg_vals.c only, newest first */
 	struct dlg_cb_item *cbs;     /* dlg_cb.c only, newest first */
+	struct dlg_member *members;  /* dlg_profile.c only, newest first */
 
 	char text[];
 };
@@ -205,6 +209,16 @@ struct dlg_hash_cursor {
 unsigned dlg_hash_page(struct dlg_hash_cursor *cur, struct dlg_cell **out, unsigned max,
 		       enum dlg_holder holder);
 
+/* The same for those dialogs that `match` wants; it runs under the entry lock, for at most
+ * DLG_HASH_SCAN dialogs at a time. */
+enum { DLG_HASH_SCAN = 256 };
+unsigned dlg_hash_page_of(struct dlg_hash_cursor *cur, struct dlg_cell **out, unsigned max,
+			  dlg_hash_match *match, void *arg, enum dlg_holder holder);
+
+/* How full the table is: entries with dialogs, and dialogs in the fullest one. No lock: a moment's
+ * impression. */
+void dlg_hash_fill(uint32_t *used, uint32_t *fullest);
+
 /* The id the next dialog of an entry gets, at start-up only (restore, tests). 0 is skipped. */
 void dlg_hash_set_next_id(uint32_t h_entry, uint32_t h_id);
 
@@ -244,6 +258,7 @@ struct dlg_hash_census {
 	uint32_t misplaced; /* cells whose entry, slot or table reference is wrong */
 	uint32_t refs[DLG_HOLDERS];
 	uint32_t fullest;   /* cells in the fullest entry */
+	struct dlg_profile_census profiles;
 };
 
 /* Count cell by cell, under each entry's lock in turn. */

@@ -4,10 +4,11 @@
 /* The one lock of the engine: a process-shared, robust mutex.
  *
  * Order of locks (never the other way round, never two of one kind):
- *   1. a table entry (dlg_hash.h)
- *   2. one leaf, held for a few instructions and calling nothing: a timer shard (dlg_timer.h)
- *      or a memory class (dlg_mem.h)
- * Under either: no callback, no I/O, no log line, no host call other than reading the clock. The
+ *   1. admission to limited profiles (dlg_profile.h), which serializes them and nothing else
+ *   2. a table entry (dlg_hash.h)
+ *   3. one leaf, held for a few instructions and calling nothing: a timer shard (dlg_timer.h),
+ *      a memory class (dlg_mem.h) or a shard of profile values (dlg_profile.h)
+ * Under any: no callback, no I/O, no log line, no host call other than reading the clock. The
  * memory classes alone may ask the host for a block of shared memory while locked.
  *
  * Debug builds (-DDLG_DEBUG) check this order and abort when it is broken.
@@ -18,7 +19,7 @@
 #include <pthread.h>
 #include <stdint.h>
 
-enum dlg_lock_kind { DLG_LOCK_ENTRY = 1, DLG_LOCK_LEAF = 2 };
+enum dlg_lock_kind { DLG_LOCK_ADMISSION = 1, DLG_LOCK_ENTRY = 2, DLG_LOCK_LEAF = 4 };
 
 struct dlg_lock {
 	pthread_mutex_t mutex;

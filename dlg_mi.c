@@ -4,7 +4,7 @@
 #include "dlg_cb.h"
 #include "dlg_handlers.h"
 #include "dlg_hash.h"
-#include "dlg_mem.h"
+#include "dlg_profile.h"
 #include "dlg_req_within.h"
 #include "dlg_vals.h"
 #include "host/host.h"
@@ -138,6 +138,18 @@ static void write_value(struct dlg_str name, struct dlg_str value, void *arg)
 	dlg_buf_free(&line);
 }
 
+static void write_membership(int profile, struct dlg_str value, void *arg)
+{
+	struct dlg_mi_out *out = arg;
+	struct dlg_buf line = { 0 };
+
+	dlg_buf_add(&line, dlg_profile_name(profile));
+	dlg_buf_add(&line, DLG_STR(" = "));
+	dlg_buf_add(&line, value);
+	out->ops->text(out, "profile", dlg_buf_view(&line));
+	dlg_buf_free(&line);
+}
+
 static void write_context(struct dlg_mi_out *out, struct dlg_cell *dlg)
 {
 	struct dlg_cb_params p = { .mi = out };
@@ -146,22 +158,49 @@ static void write_context(struct dlg_mi_out *out, struct dlg_cell *dlg)
 	out->ops->open_list(out, "values");
 	dlg_vals_each(dlg, write_value, out);
 	out->ops->close_list(out);
+	out->ops->open_list(out, "profiles");
+	dlg_profile_each(dlg, write_membership, out);
+	out->ops->close_list(out);
 	dlg_cb_run(dlg, DLGCB_MI_CONTEXT, &p);
 	out->ops->close_node(out);
 }
 
-static void write_dialog(struct dlg_mi_out *out, struct dlg_cell *dlg, int with_context)
+void dlg_mi_open_dialog(struct dlg_mi_out *out, const char *node, const struct dlg_cell *dlg)
 {
-	struct dlg_buf fields = { 0 };
 	char name[32];
 	int n = snprintf(name, sizeof(name), "%u:%u", dlg->h_entry, dlg->h_id);
 
+	out->ops->open_node(out, node);
+	out->ops->attr(out, "hash", (struct dlg_str){ name, (size_t)n });
+}
+
+/* What a listing shows, and of which dialogs: all, or the members of a profile. */
+struct view {
+	int with_context;
+	const struct dlg_mi_choice *of; /* NULL: all */
+};
+
+/* A dialog that is a member several times is listed once: say how often it counts, so that listing
+ * and size agree. */
+static void write_memberships(struct dlg_mi_out *out, struct dlg_cell *dlg, const struct dlg_mi_choice *c)
+{
+	unsigned n = dlg_profile_memberships(dlg, c->profile, dlg_mi_chosen(c));
+
+	if (n > 1)
+		out->ops->number(out, "memberships", n);
+}
+
+static void write_dialog(struct dlg_mi_out *out, struct dlg_cell *dlg, const struct view *view)
+{
+	struct dlg_buf fields = { 0 };
+
 	copy_dialog(dlg, &fields);
 	if (!fields.failed) {
-		out->ops->open_node(out, "dialog");
-		out->ops->attr(out, "hash", (struct dlg_str){ name, (size_t)n });
+		dlg_mi_open_dialog(out, "dialog", dlg);
 		write_fields(out, &fields);
-		if (with_context)
+		if (view->of)
+			write_memberships(out, dlg, view->of);
+		if (view->with_context)
 			write_context(out, dlg);
 		out->ops->close_node(out);
 	}
@@ -170,19 +209,32 @@ static void write_dialog(struct dlg_mi_out *out, struct dlg_cell *dlg, int with_
 
 /* ---- listings ---- */
 
+static int is_chosen(const struct dlg_cell *dlg, void *arg)
+{
+	const struct dlg_mi_choice *c = arg;
+
+	return dlg_profile_memberships_locked(dlg, c->profile, dlg_mi_chosen(c)) > 0;
+}
+
+static unsigned next_page(struct dlg_hash_cursor *cur, struct dlg_cell **batch, unsigned max,
+			  const struct dlg_mi_choice *of)
+{
+	return dlg_hash_page_of(cur, batch, max, of ? is_chosen : NULL, (void *)of, DLG_BY_LOCAL);
+}
+
 /* Write up to `max` dialogs (0: all) from the cursor on. */
 static void write_page(struct dlg_mi_out *out, struct dlg_hash_cursor *cur, unsigned max,
-		       int with_context)
+		       const struct view *view)
 {
 	struct dlg_cell *batch[BATCH];
 	unsigned n, want, done = 0;
 
 	do {
 		want = max && max - done < BATCH ? max - done : BATCH;
-		n = want ? dlg_hash_page(cur, batch, want, DLG_BY_LOCAL) : 0;
+		n = want ? next_page(cur, batch, want, view->of) : 0;
 		for (unsigned i = 0; i < n; i++) {
 			if (!out->ops->broken(out))
-				write_dialog(out, batch[i], with_context);
+				write_dialog(out, batch[i], view);
 			dlg_hash_put(batch[i], DLG_BY_LOCAL);
 		}
 		done += n;
@@ -205,12 +257,12 @@ static void write_next(struct dlg_mi_out *out, const struct dlg_hash_cursor *cur
 
 /* In a dialect that builds its reply in memory a long list is cut, and "next" says where
  * dlg_page goes on. */
-static void list_all(struct dlg_mi_out *out, int with_context)
+static void list_all(struct dlg_mi_out *out, const struct view *view)
 {
 	struct dlg_hash_cursor cur = { 0 };
 
 	out->ops->open_list(out, "dialogs");
-	write_page(out, &cur, out->page, with_context);
+	write_page(out, &cur, out->page, view);
 	out->ops->close_list(out);
 	if (out->page && cur.entry < dlg_hash_size())
 		write_next(out, &cur);
@@ -227,10 +279,11 @@ static int wanted(const struct dlg_cell *dlg, void *arg)
 static void list(const struct dlg_mi_args *args, struct dlg_mi_out *out, int with_context)
 {
 	struct dlg_str from_tag = args->n > 1 ? args->arg[1] : DLG_STR_NONE;
+	struct view view = { .with_context = with_context };
 	struct dlg_cell *dlg;
 
 	if (!args->n) {
-		list_all(out, with_context);
+		list_all(out, &view);
 		return;
 	}
 	dlg = dlg_hash_find(args->arg[0], wanted, args->n > 1 ? &from_tag : NULL, DLG_BY_LOCAL);
@@ -239,17 +292,17 @@ static void list(const struct dlg_mi_args *args, struct dlg_mi_out *out, int wit
 		return;
 	}
 	out->ops->open_list(out, "dialogs");
-	write_dialog(out, dlg, with_context);
+	write_dialog(out, dlg, &view);
 	out->ops->close_list(out);
 	dlg_hash_put(dlg, DLG_BY_LOCAL);
 }
 
-static void run_dlg_list(const struct dlg_mi_args *args, struct dlg_mi_out *out)
+void dlg_mi_run_dlg_list(const struct dlg_mi_args *args, struct dlg_mi_out *out)
 {
 	list(args, out, 0);
 }
 
-static void run_dlg_list_ctx(const struct dlg_mi_args *args, struct dlg_mi_out *out)
+void dlg_mi_run_dlg_list_ctx(const struct dlg_mi_args *args, struct dlg_mi_out *out)
 {
 	list(args, out, 1);
 }
@@ -273,9 +326,26 @@ static int parse_cursor(struct dlg_str text, struct dlg_hash_cursor *cur)
 	return 0;
 }
 
-static void run_dlg_page(const struct dlg_mi_args *args, struct dlg_mi_out *out)
+int dlg_mi_choose(const struct dlg_mi_args *args, unsigned first, struct dlg_mi_out *out,
+		  struct dlg_mi_choice *c)
+{
+	*c = (struct dlg_mi_choice){ .profile = dlg_profile_find(args->arg[first]) };
+	if (c->profile < 0) {
+		out->ops->error(out, 404, "Profile not found");
+		return -1;
+	}
+	if (args->n > first + 1) {
+		c->value = args->arg[first + 1];
+		c->has_value = dlg_profile_has_values(c->profile);
+	}
+	return 0;
+}
+
+void dlg_mi_run_dlg_page(const struct dlg_mi_args *args, struct dlg_mi_out *out)
 {
 	struct dlg_hash_cursor cur;
+	struct dlg_mi_choice of;
+	struct view view = { .of = args->n > 2 ? &of : NULL };
 	uint64_t count = PAGE_DEFAULT;
 
 	if (parse_cursor(args->arg[0], &cur) < 0 ||
@@ -283,10 +353,20 @@ static void run_dlg_page(const struct dlg_mi_args *args, struct dlg_mi_out *out)
 		out->ops->error(out, 400, "Bad parameter");
 		return;
 	}
+	if (view.of && dlg_mi_choose(args, 2, out, &of) < 0)
+		return;
 	out->ops->open_list(out, "dialogs");
-	write_page(out, &cur, (unsigned)count, 0);
+	write_page(out, &cur, (unsigned)count, &view);
 	out->ops->close_list(out);
 	write_next(out, &cur);
+}
+
+void dlg_mi_run_profile_list_dlgs(const struct dlg_mi_args *args, struct dlg_mi_out *out)
+{
+	struct dlg_mi_choice c;
+
+	if (dlg_mi_choose(args, 0, out, &c) == 0)
+		list_all(out, &(struct view){ .of = &c });
 }
 
 /* ---- ending a call ---- */
@@ -309,7 +389,7 @@ static int is_ended(struct dlg_cell *dlg)
 	return ended;
 }
 
-static void run_dlg_end_dlg(const struct dlg_mi_args *args, struct dlg_mi_out *out)
+void dlg_mi_run_dlg_end_dlg(const struct dlg_mi_args *args, struct dlg_mi_out *out)
 {
 	struct dlg_str headers = args->n > 2 ? args->arg[2] : DLG_STR_NONE;
 	struct dlg_cell *dlg;
@@ -331,116 +411,35 @@ static void run_dlg_end_dlg(const struct dlg_mi_args *args, struct dlg_mi_out *o
 	dlg_hash_put(dlg, DLG_BY_LOCAL);
 }
 
-/* ---- audit ---- */
-
-/* The counters, and the same things counted again in the table and the wheel. */
-struct audit {
-	uint32_t gauge[DLG_STATES];
-	struct dlg_hash_census census;
-	struct dlg_timer_info wheel;
-	int quiet; /* no gauge moved meanwhile */
-	int agree;
-};
-
-static void read_gauges(uint32_t gauge[DLG_STATES])
+/* Calls that end meanwhile, or begin, may or may not be among them. */
+void dlg_mi_run_profile_end_dlgs(const struct dlg_mi_args *args, struct dlg_mi_out *out)
 {
-	for (int i = 0; i < DLG_STATES; i++)
-		gauge[i] = __atomic_load_n(&dlg_state_counters()->gauge[i], __ATOMIC_RELAXED);
-}
+	struct dlg_hash_cursor cur = { 0 };
+	struct dlg_cell *batch[BATCH];
+	struct dlg_mi_choice c;
+	int64_t ended = 0, failed = 0;
+	const char *why;
+	unsigned n;
 
-static void audit_once(struct audit *a)
-{
-	uint32_t after[DLG_STATES];
-
-	read_gauges(a->gauge);
-	dlg_hash_count(&a->census);
-	dlg_timer_get_info(&a->wheel);
-	read_gauges(after);
-	a->quiet = !memcmp(a->gauge, after, sizeof(after));
-	a->agree = !memcmp(a->gauge, a->census.by_state, sizeof(after)) &&
-		   a->census.armed == a->census.cells && a->wheel.armed == a->census.cells &&
-		   !a->census.misplaced;
-}
-
-/* Calls go on while we count: only a disagreement at a moment when nothing moved proves
- * anything. */
-static const char *audit(struct audit *a)
-{
-	for (int tries = 0; tries < 10; tries++) {
-		audit_once(a);
-		if (a->agree)
-			return "ok";
-		if (a->quiet && tries > 2)
-			return "broken";
+	if (dlg_mi_choose(args, 0, out, &c) < 0)
+		return;
+	while ((n = next_page(&cur, batch, BATCH, &c))) {
+		for (unsigned i = 0; i < n; i++) {
+			if (dlg_handlers_end(batch[i], DLG_STR_NONE, &why) < 0)
+				failed++;
+			else
+				ended++;
+			dlg_hash_put(batch[i], DLG_BY_LOCAL);
+		}
 	}
-	return "busy, try again";
-}
-
-static void write_memory(struct dlg_mi_out *out)
-{
-	struct dlg_mem_info mem;
-
-	dlg_mem_get_info(&mem);
-	out->ops->number(out, "memory_pieces", (int64_t)mem.pieces);
-	out->ops->number(out, "memory_bytes", (int64_t)mem.piece_bytes);
-	out->ops->number(out, "memory_held", (int64_t)mem.chunk_bytes);
-}
-
-static void write_counters(struct dlg_mi_out *out)
-{
-	const struct dlg_counters *c = dlg_state_counters();
-
-	out->ops->number(out, "processed", (int64_t)c->processed);
-	out->ops->number(out, "failed", (int64_t)c->failed);
-	out->ops->number(out, "expired", (int64_t)c->expired);
-	out->ops->number(out, "refused", (int64_t)c->refused);
-	out->ops->number(out, "forged", (int64_t)c->forged);
-	out->ops->number(out, "overdue", (int64_t)c->overdue);
-	out->ops->number(out, "lock_takeovers", dlg_lock_takeovers());
-}
-
-static void write_census(struct dlg_mi_out *out, const struct audit *a)
-{
-	static const char *const names[DLG_STATES] = {
-		"none", "unconfirmed", "early", "confirmed_na", "confirmed", "deleted",
-	};
-	char name[48];
-
-	out->ops->number(out, "dialogs", a->census.cells);
-	for (int i = DLG_STATE_UNCONFIRMED; i < DLG_STATES; i++) {
-		out->ops->number(out, names[i], a->census.by_state[i]);
-		snprintf(name, sizeof(name), "%s_gauge", names[i]);
-		out->ops->number(out, name, a->gauge[i]);
-	}
-	out->ops->number(out, "timers_armed", (int64_t)a->wheel.armed);
-	out->ops->number(out, "timer_lag", a->wheel.lag);
-	out->ops->number(out, "misplaced", a->census.misplaced);
-	out->ops->number(out, "fullest_entry", a->census.fullest);
-	for (int i = DLG_BY_TRANSACTION; i < DLG_BY_LOCAL; i++) {
-		snprintf(name, sizeof(name), "held_by_%s",
-			 dlg_hash_holder_name((enum dlg_holder)i));
-		out->ops->number(out, name, a->census.refs[i]);
-	}
-}
-
-static void run_dlg_audit(const struct dlg_mi_args *args, struct dlg_mi_out *out)
-{
-	struct audit a;
-	const char *result = audit(&a);
-
-	(void)args;
-	out->ops->open_node(out, "audit");
-	out->ops->attr(out, "result", dlg_str_of(result));
-	write_census(out, &a);
-	write_counters(out);
-	write_memory(out);
-	out->ops->close_node(out);
+	out->ops->number(out, "ended", ended);
+	out->ops->number(out, "failed", failed);
 }
 
 /* ---- the table ---- */
 
 const struct dlg_mi_command dlg_mi_commands[DLG_MI_N] = {
-#define X(name, min, max, help) { #name, min, max, help, run_##name },
+#define X(name, min, max, help) { #name, min, max, help, dlg_mi_run_##name },
 	DLG_MI_COMMANDS(X)
 #undef X
 };

@@ -23,14 +23,18 @@ struct dlg_mi_ops {
 	void (*close_list)(struct dlg_mi_out *out);
 	void (*open_node)(struct dlg_mi_out *out, const char *name);
 	void (*close_node)(struct dlg_mi_out *out);
-	/* Before any child of the node. */
+	/* Before any child of the node. Without a name (NULL) it is the node's own value, which
+	 * comes first; structured dialects call it "value". */
 	void (*attr)(struct dlg_mi_out *out, const char *name, struct dlg_str value);
+	void (*attr_number)(struct dlg_mi_out *out, const char *name, int64_t value);
 	void (*text)(struct dlg_mi_out *out, const char *name, struct dlg_str value);
 	void (*number)(struct dlg_mi_out *out, const char *name, int64_t value);
 	/* Instead of any content: code and reason. */
 	void (*error)(struct dlg_mi_out *out, int code, const char *reason);
 	/* Nonzero when the reader has gone and the command may stop. */
 	int (*broken)(struct dlg_mi_out *out);
+	/* Lists and objects arrive as such (RPC, JSON), not as lines. */
+	int structured;
 };
 
 enum { DLG_MI_ARGS_MAX = 8 };
@@ -47,8 +51,20 @@ typedef void dlg_mi_fn(const struct dlg_mi_args *args, struct dlg_mi_out *out);
 	X(dlg_list, 0, 2, "list all dialogs, or one: [callid [from_tag]]")                     \
 	X(dlg_list_ctx, 0, 2, "as dlg_list, with values and other modules' context")            \
 	X(dlg_end_dlg, 2, 3, "end a call: h_entry h_id [extra_hdrs]")                           \
-	X(dlg_page, 1, 2, "list a page of dialogs: cursor (0 to start) [count]")                \
-	X(dlg_audit, 0, 0, "recount everything: table, states, timers, references, memory")
+	X(dlg_page, 1, 4, "list a page of dialogs: cursor (0 to start) [count [profile [value]]]") \
+	X(profile_get_size, 1, 2, "memberships in a profile: profile [value]")                  \
+	X(profile_list_dlgs, 1, 2, "list the dialogs of a profile: profile [value]")            \
+	X(profile_get_values, 1, 2, "values of a profile with their counts: profile")           \
+	X(profile_end_dlgs, 1, 2, "end all calls of a profile: profile [value]")                \
+	X(list_all_profiles, 0, 0, "names of profiles; 1: with values")                         \
+	X(dlg_profiles, 0, 1, "profiles with counts and their most frequent values: [how many]") \
+	X(dlg_stats, 0, 0, "every counter, without walking through the dialogs")                \
+	X(dlg_audit, 0, 0,                                                                      \
+	  "recount everything: table, states, timers, profiles, references, overdue dialogs")
+
+#define X(name, min, max, help) dlg_mi_fn dlg_mi_run_##name;
+DLG_MI_COMMANDS(X)
+#undef X
 
 struct dlg_mi_command {
 	const char *name;
@@ -67,6 +83,33 @@ extern const struct dlg_mi_command dlg_mi_commands[DLG_MI_N];
 
 /* The command of that exact name, or NULL. */
 const struct dlg_mi_command *dlg_mi_find(struct dlg_str name);
+
+/* ---- shared by the files that carry out commands ---- */
+
+struct dlg_cell;
+
+/* The members of a profile, or of one value of it. */
+struct dlg_mi_choice {
+	int profile;
+	struct dlg_str value;
+	int has_value;
+};
+
+/* The profile and value named from argument `first` on. 0, or -1 with the error written. A value
+ * given for a profile without values means nothing. */
+int dlg_mi_choose(const struct dlg_mi_args *args, unsigned first, struct dlg_mi_out *out,
+		  struct dlg_mi_choice *c);
+
+/* The chosen value, or NULL for any. */
+static inline const struct dlg_str *dlg_mi_chosen(const struct dlg_mi_choice *c)
+{
+	return c->has_value ? &c->value : NULL;
+}
+
+/* Open a node for a dialog one holds: "node::  hash=entry:id". */
+void dlg_mi_open_dialog(struct dlg_mi_out *out, const char *node, const struct dlg_cell *dlg);
+
+/* ---- for the front ends ---- */
 
 /* Check the number of arguments and run. Bad arguments are answered through out->ops->error: 400
  * with a reason. */

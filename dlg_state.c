@@ -60,6 +60,7 @@ static const struct dlg_rule rules[DLG_STATES][DLG_EVENTS] = {
 /* clang-format on */
 
 static struct dlg_counters *counters; /* shared */
+static uint64_t started_ms;
 
 int dlg_state_init(void)
 {
@@ -67,6 +68,7 @@ int dlg_state_init(void)
 	if (!counters)
 		return -1;
 	memset(counters, 0, sizeof(*counters));
+	started_ms = host_mono_ms();
 	dlg_lock_count_takeovers(&counters->takeovers);
 	return 0;
 }
@@ -74,6 +76,11 @@ int dlg_state_init(void)
 struct dlg_counters *dlg_state_counters(void)
 {
 	return counters;
+}
+
+uint64_t dlg_state_uptime(void)
+{
+	return (host_mono_ms() - started_ms) / 1000;
 }
 
 uint32_t dlg_state_active(void)
@@ -176,6 +183,8 @@ uint32_t dlg_state_apply_locked(struct dlg_cell *dlg, enum dlg_event event)
 	}
 	set_clocks(dlg, r->actions);
 	arm(dlg, r->actions);
+	if (r->actions & DLG_DO_END)
+		dlg_profile_leave_all_locked(dlg);
 	if (r->actions & DLG_DO_COUNT_PROCESSED)
 		dlg_state_count(&counters->processed);
 	if (r->actions & DLG_DO_COUNT_FAILED)

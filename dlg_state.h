@@ -39,7 +39,8 @@ enum dlg_event {
 };
 
 /* What follows from an event, besides the change of state and gauges. The first group is carried
- * out by dlg_state_apply_locked() itself, the second by the caller after unlocking. */
+ * out by dlg_state_apply_locked() itself, the second by the caller after unlocking. DLG_DO_END is
+ * for both: in it the dialog leaves its profiles. */
 enum {
 	DLG_DO_ARM_SETUP = 1 << 0,    /* setup_timeout from now */
 	DLG_DO_START = 1 << 1,        /* answered: start_time and the lifetime begin now */
@@ -61,7 +62,7 @@ enum {
 	DLG_DO_END_SETUP = 1 << 21,   /* give the caller a 408, the callees a CANCEL */
 	DLG_DO_SEND_BYES = 1 << 22,   /* if the dialog asked for them */
 	DLG_DO_FREE = 1 << 23,        /* unlink and free, unless held */
-	DLG_DO_END = 1 << 24,         /* the call has ended just now: leave profiles, log the end */
+	DLG_DO_END = 1 << 24,         /* the call has ended just now */
 	DLG_DO_SAVE = 1 << 25,        /* worth a row in the database */
 };
 
@@ -96,6 +97,26 @@ void dlg_state_forget_locked(struct dlg_cell *dlg);
 const char *dlg_state_name(enum dlg_state state);
 const char *dlg_state_event_name(enum dlg_event event);
 
+/* Why calls end. X(name, what it means) */
+#define DLG_REASONS(X)                                                              \
+	X(caller, "BYE of the caller")                                              \
+	X(callee, "BYE of the callee")                                              \
+	X(cancel, "given up by the caller before an answer (487)")                  \
+	X(reject, "negative final answer")                                          \
+	X(no_answer, "no final answer: timeout of the transaction layer")           \
+	X(command, "ended by a command or another module")                          \
+	X(setup_timeout, "setup_timeout")                                           \
+	X(ack_timeout, "ack_timeout")                                               \
+	X(timeout, "lifetime over")                                                 \
+	X(abandoned, "the script neither forwarded nor answered the INVITE")
+
+enum dlg_reason {
+#define X(name, what) DLG_REASON_##name,
+	DLG_REASONS(X)
+#undef X
+	DLG_REASON_N
+};
+
 /* Counters in shared memory. Gauges by state are exact at every moment; totals count since
  * start. */
 struct dlg_counters {
@@ -107,6 +128,7 @@ struct dlg_counters {
 	uint64_t forged;    /* cookies that were malformed, unknown or of another call */
 	uint32_t takeovers; /* locks taken over from processes that died */
 	uint64_t overdue;   /* dialogs found beyond their deadline because somebody held them */
+	uint64_t ended[DLG_REASON_N];
 };
 
 /* Create the counters in shared memory, before fork. 0 or -1. */
@@ -117,6 +139,9 @@ struct dlg_counters *dlg_state_counters(void);
 
 /* Add one to a total of the counters. No lock needed. */
 void dlg_state_count(uint64_t *total);
+
+/* Seconds since dlg_state_init(). */
+uint64_t dlg_state_uptime(void);
 
 /* Answered calls, ACK seen or not: states 3 and 4 (manual 1.7.1, 1.9.1). */
 uint32_t dlg_state_active(void);

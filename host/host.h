@@ -102,6 +102,9 @@ int host_var_get(struct host_msg *msg, struct host_var *var, struct dlg_str *out
 /* Assign text to an output variable of a script function. 0 or -1. */
 int host_var_set(struct host_msg *msg, struct host_var *var, struct dlg_str value);
 
+/* Assign a number to one. 0 or -1. */
+int host_var_set_number(struct host_msg *msg, struct host_var *var, int64_t number);
+
 /* ---- the message's context ---- */
 
 /* The engine's slot for the message in hand, zeroed when the message is new to this process, or

@@ -166,10 +166,20 @@ static void attr(struct dlg_mi_out *out, const char *name, struct dlg_str value)
 {
 	if (!fifo(out)->open_line)
 		return;
-	put(fifo(out), DLG_STR(" "));
-	put(fifo(out), dlg_str_of(name));
-	put(fifo(out), DLG_STR("="));
+	if (name) {
+		put(fifo(out), DLG_STR(" "));
+		put(fifo(out), dlg_str_of(name));
+		put(fifo(out), DLG_STR("="));
+	}
 	put_value(fifo(out), value);
+}
+
+static void attr_number(struct dlg_mi_out *out, const char *name, int64_t value)
+{
+	char digits[24];
+
+	snprintf(digits, sizeof(digits), "%lld", (long long)value);
+	attr(out, name, dlg_str_of(digits));
 }
 
 static void text(struct dlg_mi_out *out, const char *name, struct dlg_str value)
@@ -212,7 +222,7 @@ static int broken(struct dlg_mi_out *out)
 static const struct dlg_mi_ops ops = {
 	.open_list = open_list, .close_list = close_list,
 	.open_node = open_node, .close_node = close_node,
-	.attr = attr, .text = text, .number = number,
+	.attr = attr, .attr_number = attr_number, .text = text, .number = number,
 	.error = error, .broken = broken,
 };
 

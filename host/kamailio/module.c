@@ -192,10 +192,21 @@ static void stop(void)
 		mi_fifo_stop();
 }
 
+/* Setters of parameters that may be given several times. */
+#define NOTHING(name, dflt)
+#define SETTER(name)                                                    \
+	static int add_##name(modparam_t type, void *value)            \
+	{                                                              \
+		(void)type;                                            \
+		return dialog_list_add(&dialog_conf.name, value);      \
+	}
+DIALOG_PARAMS(NOTHING, NOTHING, SETTER)
+
 #define INT_ROW(name, dflt)  { (char *)#name, PARAM_INT, &dialog_conf.name },
 #define TEXT_ROW(name, dflt) { (char *)#name, PARAM_STRING, &dialog_conf.name },
+#define LIST_ROW(name)       { (char *)#name, PARAM_STRING | PARAM_USE_FUNC, (void *)add_##name },
 static param_export_t params[] = {
-	DIALOG_PARAMS(INT_ROW, TEXT_ROW)
+	DIALOG_PARAMS(INT_ROW, TEXT_ROW, LIST_ROW)
 	{ NULL, 0, NULL },
 };
 

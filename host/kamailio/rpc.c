@@ -117,6 +117,7 @@ static void text(struct dlg_mi_out *out, const char *name, struct dlg_str value)
 
 	if (w->failed)
 		return;
+	name = name ? name : "value";
 	check(w, node ? w->rpc->struct_add(node, "S", name, &s) :
 			w->rpc->array_add(top(w)->handle, "S", &s));
 }
@@ -156,8 +157,8 @@ static int broken(struct dlg_mi_out *out)
 static const struct dlg_mi_ops ops = {
 	.open_list = open_list, .close_list = close_any,
 	.open_node = open_node, .close_node = close_any,
-	.attr = text, .text = text, .number = number,
-	.error = error, .broken = broken,
+	.attr = text, .attr_number = number, .text = text, .number = number,
+	.error = error, .broken = broken, .structured = 1,
 };
 
 /* ---- arguments ---- */

@@ -3,6 +3,7 @@
 
 #include "adapter.h"
 #include "../../dlg_cb.h"
+#include "../../dlg_profile.h"
 
 #include "core/mem/mem.h"
 #include "core/mod_fix.h"
@@ -15,9 +16,17 @@ struct arg {
 	char kind;      /* of dialog.h */
 	char *written;  /* Kamailio's, given back by unfix() */
 	int blank;      /* computed at run time and empty: null and "" look the same then */
-	int64_t number; /* kind 'f', constant */
+	int64_t number; /* kinds 'f', 'n', 'p', constant */
 	struct adapter_text text;
 	struct host_var *var;
+	struct limits *limits; /* kind 'c' */
+};
+
+/* A list of limits: each part is an argument of its own. */
+struct limits {
+	unsigned n;
+	struct dialog_condition item[DLG_PROFILE_WANTS_MAX];
+	struct arg part[DLG_PROFILE_WANTS_MAX][3]; /* profile, value, limit */
 };
 
 /* In a running server Kamailio hands us the value of an expression (an argument written without
@@ -35,17 +44,37 @@ static int compile_text(struct arg *a, const char *function)
 	return -1;
 }
 
-static int compile_flag(struct arg *a, const char *function)
+/* Kinds whose text stands for a number: what the text means, or -1. */
+static int64_t number_of(char kind, struct dlg_str text)
+{
+	int64_t number = -1;
+
+	if (kind == 'f')
+		return dialog_flag_index(text);
+	if (kind == 'p')
+		return dlg_profile_find(text);
+	return dialog_limit(text, &number) < 0 ? -1 : number;
+}
+
+static const char *meaning(char kind)
+{
+	if (kind == 'f')
+		return "a flag between 0 and 31";
+	return kind == 'p' ? "a profile" : "a limit (a number from 0 up)";
+}
+
+/* A constant is understood once; a bad one stops the start, or in a running server fails the
+ * call. */
+static int compile_number(struct arg *a, const char *function)
 {
 	if (compile_text(a, function) < 0)
 		return -1;
 	if (a->text.model)
 		return 0;
-	a->number = dialog_flag_index(dlg_str_of(a->written));
-	if (a->number >= 0 || adapter_started) /* refused when the function is called */
+	a->number = number_of(a->kind, dlg_str_of(a->written));
+	if (a->number >= 0 || adapter_started)
 		return 0;
-	HOST_LOG(HOST_ERROR, "%s(): \"%s\" is not a flag between 0 and 31", function,
-		 a->written);
+	HOST_LOG(HOST_ERROR, "%s(): \"%s\" is not %s", function, a->written, meaning(a->kind));
 	return -1;
 }
 
@@ -59,13 +88,68 @@ static int compile_var(struct arg *a, const char *function)
 	return -1;
 }
 
+static int compile_kind(struct arg *a, const char *function);
+
+/* One part of a condition, from a copy that ends where the part does. */
+static int compile_part(struct arg *a, char kind, struct dlg_str text, const char *function)
+{
+	char *copy = pkg_malloc(text.len + 1);
+
+	if (!copy) {
+		PKG_MEM_ERROR;
+		return -1;
+	}
+	memcpy(copy, text.s ? text.s : "", text.len);
+	copy[text.len] = '\0';
+	*a = (struct arg){ .kind = kind, .written = copy };
+	return compile_kind(a, function);
+}
+
+static int compile_condition(struct limits *l, unsigned i, const char *function)
+{
+	const struct dialog_condition *c = &l->item[i];
+
+	if (compile_part(&l->part[i][0], 'p', c->profile, function) < 0 ||
+	    compile_part(&l->part[i][2], 'n', c->limit, function) < 0)
+		return -1;
+	return c->has_value ? compile_part(&l->part[i][1], 's', c->value, function) : 0;
+}
+
+/* Limits stay for the life of the server: a bad list stops the start. */
+static int compile_limits(struct arg *a, const char *function)
+{
+	int n;
+
+	a->limits = adapter_started ? NULL : pkg_malloc(sizeof(*a->limits));
+	if (!a->limits)
+		return -1;
+	n = dialog_conditions(dlg_str_of(a->written), a->limits->item, DLG_PROFILE_WANTS_MAX);
+	if (n < 0) {
+		HOST_LOG(HOST_ERROR,
+			 "%s(): \"%s\" is not a list of at most %d limits \"profile <= number\" or "
+			 "\"profile = value <= number\", separated by ;",
+			 function, a->written, DLG_PROFILE_WANTS_MAX);
+		return -1;
+	}
+	a->limits->n = (unsigned)n;
+	for (unsigned i = 0; i < a->limits->n; i++) {
+		if (compile_condition(a->limits, i, function) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 static int compile_kind(struct arg *a, const char *function)
 {
 	switch (a->kind) {
 	case 'f':
-		return compile_flag(a, function);
+	case 'n':
+	case 'p':
+		return compile_number(a, function);
 	case 'v':
 		return compile_var(a, function);
+	case 'c':
+		return compile_limits(a, function);
 	default:
 		return compile_text(a, function);
 	}
@@ -103,34 +187,57 @@ static int unfix(void **param, int no)
 	return 0;
 }
 
-static int read_flag(struct sip_msg *msg, struct arg *a, struct dialog_arg *out)
+static int read_text(struct sip_msg *msg, struct arg *a, struct dialog_arg *out)
+{
+	if (adapter_text_get(msg, &a->text, &out->text, &out->is_null) < 0)
+		return -1;
+	out->is_null |= a->blank;
+	return 0;
+}
+
+/* -1 stands for what is not understood: the function says so and fails. */
+static int read_number(struct sip_msg *msg, struct arg *a, struct dialog_arg *out)
 {
 	out->number = a->number;
-	if (a->text.model) {
-		if (adapter_text_get(msg, &a->text, &out->text, &out->is_null) < 0)
+	if (read_text(msg, a, out) < 0)
+		return -1;
+	if (a->text.model)
+		out->number = number_of(a->kind, out->text);
+	out->profile = (int)out->number;
+	return 0;
+}
+
+static int read_arg(struct sip_msg *msg, struct arg *a, struct dialog_arg *out);
+
+static int read_limits(struct sip_msg *msg, struct limits *l, struct dialog_arg *out)
+{
+	for (unsigned i = 0; i < l->n; i++) {
+		struct dialog_condition *c = &l->item[i];
+
+		if (read_arg(msg, &l->part[i][0], &c->of_profile) < 0 ||
+		    read_arg(msg, &l->part[i][2], &c->of_limit) < 0 ||
+		    (c->has_value && read_arg(msg, &l->part[i][1], &c->of_value) < 0))
 			return -1;
-		out->number = dialog_flag_index(out->text);
 	}
-	if (out->number >= 0)
-		return 0;
-	HOST_LOG(HOST_ERROR, "\"%.*s\" is not a flag between 0 and 31",
-		 DLG_STR_ARG(a->text.model ? out->text : dlg_str_of(a->written)));
-	return -1;
+	out->conditions = l->item;
+	out->n_conditions = l->n;
+	return 0;
 }
 
 static int read_arg(struct sip_msg *msg, struct arg *a, struct dialog_arg *out)
 {
+	*out = (struct dialog_arg){ .given = 1, .var = a->var };
 	switch (a->kind) {
 	case 'f':
-		return read_flag(msg, a, out);
+	case 'n':
+	case 'p':
+		return read_number(msg, a, out);
 	case 'v':
-		out->var = a->var;
 		return 0;
+	case 'c':
+		return read_limits(msg, a->limits, out);
 	default:
-		if (adapter_text_get(msg, &a->text, &out->text, &out->is_null) < 0)
-			return -1;
-		out->is_null |= a->blank;
-		return 0;
+		return read_text(msg, a, out);
 	}
 }
 
@@ -138,34 +245,46 @@ static int read_arg(struct sip_msg *msg, struct arg *a, struct dialog_arg *out)
 
 typedef int script_fn(struct host_msg *msg, const struct dialog_arg *args);
 
-static int call(script_fn *fn, const char *kinds, struct sip_msg *msg, char *p1, char *p2)
+/* `kinds`: of what is given; `full`: with the optional ones. */
+static int call(script_fn *fn, const char *kinds, const char *full, struct sip_msg *msg,
+		char *const given[])
 {
 	struct dialog_arg args[DIALOG_ARGS_MAX];
-	char *given[] = { p1, p2 };
+	size_t i = 0;
 
 	memset(args, 0, sizeof(args));
 	if (!dialog_running())
 		return -1;
-	for (size_t i = 0; kinds[i]; i++)
-		if (read_arg(msg, (void *)given[i], &args[i]) < 0)
+	for (size_t at = 0; full[at]; at++) {
+		if (full[at] != kinds[i])
+			continue;
+		if (read_arg(msg, (void *)given[i++], &args[at]) < 0)
 			return -1;
+	}
 	return fn((struct host_msg *)msg, args);
 }
 
-/* Kamailio calls functions of up to two arguments with two; `no` of a fixup counts from 1, and is 0
- * without arguments. */
-#define X(name, kinds, routes)                                                  \
-	_Static_assert(sizeof(kinds) <= 3, "a thunk for three arguments is due"); \
-	static int call_##name(struct sip_msg *msg, char *p1, char *p2)         \
-	{                                                                       \
-		return call(dialog_fn_##name, kinds, msg, p1, p2);              \
-	}                                                                       \
-	static int fix_##name(void **param, int no)                             \
-	{                                                                       \
-		return no ? fix(param, (kinds)[no - 1], #name) : 0;             \
+/* Kamailio calls functions of up to two arguments with two, others with as many as they have; `no`
+ * of a fixup counts from 1, and is 0 without arguments. */
+#define THUNKS(name, id, kinds, full)                                                         \
+	_Static_assert(sizeof(kinds) <= 4, "a thunk for four arguments is due");              \
+	static int id##_2(struct sip_msg *msg, char *p1, char *p2)                            \
+	{                                                                                     \
+		return call(dialog_fn_##name, kinds, full, msg, (char *const[]){ p1, p2 });   \
+	}                                                                                     \
+	static int id##_3(struct sip_msg *msg, char *p1, char *p2, char *p3)                  \
+	{                                                                                     \
+		return call(dialog_fn_##name, kinds, full, msg, (char *const[]){ p1, p2, p3 }); \
+	}                                                                                     \
+	static int id##_fix(void **param, int no)                                             \
+	{                                                                                     \
+		return no ? fix(param, (kinds)[no - 1], #name) : 0;                           \
 	}
-DIALOG_FUNCTIONS(X)
+#define X(name, kinds, routes)           THUNKS(name, call_##name, kinds, kinds)
+#define SHORT(name, kinds, full, routes) THUNKS(name, short_##name, kinds, full)
+DIALOG_FUNCTIONS(X, SHORT)
 #undef X
+#undef SHORT
 
 #define ROUTE(r, ours, kamailios) ((r) & (ours) ? (kamailios) : 0)
 #define ROUTES(r)                                                                   \
@@ -175,19 +294,26 @@ DIALOG_FUNCTIONS(X)
 	 ROUTE(r, DIALOG_IN_LOCAL, LOCAL_ROUTE | EVENT_ROUTE))
 
 /* Arguments without quotes are expressions, computed at run time, and need an unfix(). Output
- * variables (always last) cannot be given that way: those functions have none, and Kamailio refuses
- * the script. */
-#define UNFIX(kinds) ((kinds)[sizeof(kinds) > 1 ? sizeof(kinds) - 2 : 0] == 'v' ? NULL : unfix)
+ * variables and lists of limits (always last) cannot be given that way: those functions have none,
+ * and Kamailio refuses the script. */
+#define LAST(kinds)  ((kinds)[sizeof(kinds) > 1 ? sizeof(kinds) - 2 : 0])
+#define UNFIX(kinds) (LAST(kinds) == 'v' || LAST(kinds) == 'c' ? NULL : unfix)
+#define THUNK(id, kinds) \
+	(sizeof(kinds) == 4 ? (cmd_function)(void (*)(void))id##_3 : (cmd_function)id##_2)
+#define ROW(name, id, kinds, routes)                                                         \
+	{ (char *)#name, THUNK(id, kinds), sizeof(kinds) - 1, id##_fix, UNFIX(kinds),        \
+	  ROUTES(routes) },
 
-#define X(name, kinds, routes)                                                              \
-	{ (char *)#name, call_##name, sizeof(kinds) - 1, fix_##name, UNFIX(kinds), ROUTES(routes) },
+#define X(name, kinds, routes)           ROW(name, call_##name, kinds, routes)
+#define SHORT(name, kinds, full, routes) ROW(name, short_##name, kinds, routes)
 cmd_export_t adapter_functions[] = {
-	DIALOG_FUNCTIONS(X)
+	DIALOG_FUNCTIONS(X, SHORT)
 	/* For other modules only: without a route it cannot be called from a script. */
 	{ (char *)DLG_BIND_NAME, (cmd_function)(void (*)(void))dlg_cb_bind, 0, NULL, NULL, 0 },
 	{ NULL, NULL, 0, NULL, NULL, 0 },
 };
 #undef X
+#undef SHORT
 
 /* ---- pseudo-variables ---- */
 

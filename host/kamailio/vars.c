@@ -86,6 +86,16 @@ int host_var_set(struct host_msg *msg, struct host_var *var, struct dlg_str valu
 	return pv_set_spec_value((struct sip_msg *)msg, &var->spec, EQ_T, &v) < 0 ? -1 : 0;
 }
 
+int host_var_set_number(struct host_msg *msg, struct host_var *var, int64_t number)
+{
+	pv_value_t v;
+
+	memset(&v, 0, sizeof(v));
+	v.flags = PV_VAL_INT | PV_TYPE_INT;
+	v.ri = number > INT_MAX ? INT_MAX : (int)number;
+	return pv_set_spec_value((struct sip_msg *)msg, &var->spec, EQ_T, &v) < 0 ? -1 : 0;
+}
+
 /* ---- texts ---- */
 
 int adapter_text_init(struct adapter_text *t, char *written)

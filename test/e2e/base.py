@@ -195,10 +195,15 @@ def audit(proxy):
     if not text.startswith("200 OK\naudit::  result="):
         raise AssertionError("dlg_audit: %r" % text)
     lines = text.rstrip("\n").split("\n")[1:]
-    out = {"result": lines[0].split("result=", 1)[1]}
+    out = {"result": lines[0].split("result=", 1)[1], "overdue_dialogs": []}
     for line in lines[1:]:
         name, _, value = line.strip("\t").partition(":: ")
-        out[name] = int(value)
+        if name == "overdue_dialog":
+            out["overdue_dialogs"].append({"hash": value.split("hash=", 1)[1]})
+        elif line.startswith("\t\t"):
+            out["overdue_dialogs"][-1][name] = value
+        else:
+            out[name] = int(value)
     return out
 
 
@@ -210,6 +215,7 @@ def audit_problems(proxy, empty=True):
     if a["timer_lag"] > 1:
         bad.append("the timer is %d s behind" % a["timer_lag"])
     if empty:
-        bad += ["%s %d" % (k, v) for k, v in a.items()
-                if v and (k.startswith("held_by_") or k.endswith("_gauge") or k in ("dialogs", "timers_armed"))]
+        bad += ["%s %s" % (k, v) for k, v in a.items()
+                if v and (k.startswith("held_by_") or k.endswith("_gauge") or
+                          k in ("dialogs", "timers_armed", "members", "overdue_dialogs"))]
     return ["audit: " + b for b in bad]

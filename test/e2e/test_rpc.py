@@ -48,7 +48,7 @@ class Rpc(ProxyCase):
     def test_list_ctx(self):
         c = self.up_call()
         got = self.one("dlg_list_ctx", c.call_id)
-        self.assertEqual(got["context"], {"values": ["acc = pre paid"]})
+        self.assertEqual(got["context"], {"values": ["acc = pre paid"], "profiles": []})
         c.hangup()
 
     def test_end(self):

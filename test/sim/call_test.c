@@ -167,6 +167,7 @@ static const struct dlg_mi_ops mi_ops = {
 	.attr = mi_text,
 	.text = mi_text,
 	.number = mi_number,
+	.attr_number = mi_number,
 	.error = mi_error,
 	.broken = mi_broken,
 };

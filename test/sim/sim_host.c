@@ -319,6 +319,14 @@ int host_var_set(struct host_msg *msg, struct host_var *var, struct dlg_str valu
 	return 0;
 }
 
+int host_var_set_number(struct host_msg *msg, struct host_var *var, int64_t number)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "%lld", (long long)number);
+	return host_var_set(msg, var, dlg_str_of(text));
+}
+
 /* ---- messages ---- */
 
 static struct host_msg *msgs;
@@ -792,6 +800,10 @@ int sim_start(uint32_t hash_size)
 	sim_faults_off();
 	sim_set_ms(86400000);
 	dialog_conf.hash_size = (int)hash_size;
+	if (!dialog_conf.profiles_with_value &&
+	    (dialog_list_add(&dialog_conf.profiles_with_value, SIM_PROFILES) < 0 ||
+	     dialog_list_add(&dialog_conf.profiles_no_value, SIM_PROFILES_NO_VALUE) < 0))
+		return -1;
 	return dialog_init();
 }
 

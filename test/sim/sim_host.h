@@ -194,6 +194,10 @@ void sim_sent_clear(void);
 
 /* ---- start ---- */
 
+/* Profiles of the simulation, unless a test has set others. */
+#define SIM_PROFILES          "caller ; trunk"
+#define SIM_PROFILES_NO_VALUE "inbound ; out_bound"
+
 /* Default parameters with a small table, no faults, clock at a day; then dialog_init(). The engine
  * can be started once per process. 0 or -1. */
 int sim_start(uint32_t hash_size);

@@ -47,7 +47,7 @@ static void close_node(struct dlg_mi_out *out)
 static void attr(struct dlg_mi_out *out, const char *name, struct dlg_str value)
 {
 	(void)out;
-	dlg_buf_printf(&written, "@%s=%.*s ", name, DLG_STR_ARG(value));
+	dlg_buf_printf(&written, "@%s=%.*s ", name ? name : "", DLG_STR_ARG(value));
 }
 static void text(struct dlg_mi_out *out, const char *name, struct dlg_str value)
 {
@@ -60,6 +60,12 @@ static void number(struct dlg_mi_out *out, const char *name, int64_t value)
 	(void)out;
 	check_lock();
 	dlg_buf_printf(&written, "%s#%lld ", name, (long long)value);
+}
+static void attr_number(struct dlg_mi_out *out, const char *name, int64_t value)
+{
+	(void)out;
+	check_lock();
+	dlg_buf_printf(&written, "@%s#%lld ", name, (long long)value);
 }
 static void error(struct dlg_mi_out *out, int code, const char *reason)
 {
@@ -74,8 +80,12 @@ static int broken(struct dlg_mi_out *out)
 	return break_after == 0;
 }
 
-static const struct dlg_mi_ops ops = { open_list, close_list, open_node, close_node, attr,
-				       text,      number,     error,     broken };
+static const struct dlg_mi_ops ops = {
+	.open_list = open_list, .close_list = close_list,
+	.open_node = open_node, .close_node = close_node,
+	.attr = attr, .attr_number = attr_number, .text = text, .number = number,
+	.error = error, .broken = broken,
+};
 
 /* Run a command with up to three arguments; what it wrote. */
 static const char *run(const char *name, unsigned page, const char *a, const char *b, const char *c)
@@ -196,7 +206,7 @@ START_TEST(context_shows_values_newest_first_and_other_modules_lines)
 	ck_assert_int_eq(dlg_cb_register(dlg, DLGCB_MI_CONTEXT, add_line, NULL, NULL), 0);
 	dlg_hash_put(dlg, DLG_BY_API);
 	ck_assert_ptr_nonnull(strstr(run("dlg_list_ctx", 0, "call-1@127.0.0.9", NULL, NULL),
-				     "value=v 2 = x|y#z value=acc = pre paid ]mine=a line }"));
+				     "value=v 2 = x|y#z value=acc = pre paid ]profiles[]mine=a line }"));
 	ck_assert_ptr_null(strstr(run("dlg_list", 0, NULL, NULL, NULL), "context"));
 	done();
 }
