@@ -281,7 +281,7 @@ static int insert(struct host_msg *msg, const struct host_info *info, struct dlg
 		.call_id = info->call_id, .from_uri = info->from_uri, .from_tag = info->from_tag,
 		.to_uri = info->to_uri, .caller_contact = contact_of(msg),
 		.caller_sock = host_msg_sock(msg), .invite_cseq = info->cseq,
-		.via_hash = dlg_hash_wide(info->via_branch),
+		.via_hash = dlg_str_hash(info->via_branch),
 		.lifetime = (uint32_t)dialog_conf.default_timeout,
 	};
 	int ret;

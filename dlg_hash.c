@@ -48,23 +48,6 @@ uint32_t dlg_hash_size(void)
 	return table_size;
 }
 
-uint64_t dlg_hash_wide(struct dlg_str v)
-{
-	uint64_t h = 0xcbf29ce484222325u; /* FNV-1a, then a finalizer for its weak low bits */
-
-	for (size_t i = 0; i < v.len; i++)
-		h = (h ^ (unsigned char)v.s[i]) * 0x100000001b3u;
-	h ^= h >> 32;
-	h *= 0xd6e8feb86659fd93u;
-	h ^= h >> 32;
-	return h;
-}
-
-uint32_t dlg_hash_call_id(struct dlg_str call_id)
-{
-	return (uint32_t)dlg_hash_wide(call_id);
-}
-
 static struct entry *entry_of(const struct dlg_cell *dlg)
 {
 	return &table[dlg->h_entry];

@@ -152,10 +152,10 @@ int dlg_hash_init(uint32_t hash_size);
 uint32_t dlg_hash_size(void);
 
 /* Hash of a Call-ID. It is part of stored dialogs' names: it must never change. */
-uint32_t dlg_hash_call_id(struct dlg_str call_id);
-
-/* 64-bit hash for comparisons within one run. */
-uint64_t dlg_hash_wide(struct dlg_str v);
+static inline uint32_t dlg_hash_call_id(struct dlg_str call_id)
+{
+	return (uint32_t)dlg_str_hash(call_id);
+}
 
 /* Create, link, apply DLG_EV_CREATE and return the cell with a reference for `holder` in *out.
  * Returns 1; 0 when the same INVITE (Call-ID, From tag, CSeq, Via branch) has its dialog

@@ -259,7 +259,7 @@ static void unlock(struct shard *s)
 
 static uint64_t hash_of(int profile, struct dlg_str value)
 {
-	return dlg_hash_wide(value) ^ (uint64_t)(profile + 1) * 0x9e3779b97f4a7c15u;
+	return dlg_str_hash(value) ^ (uint64_t)(profile + 1) * 0x9e3779b97f4a7c15u;
 }
 
 static struct value *find_locked(struct shard *s, uint64_t hash, int profile, struct dlg_str value)

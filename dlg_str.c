@@ -114,3 +114,15 @@ void dlg_buf_free(struct dlg_buf *b)
 	free(b->s);
 	*b = (struct dlg_buf){ 0 };
 }
+
+uint64_t dlg_str_hash(struct dlg_str v)
+{
+	uint64_t h = 0xcbf29ce484222325u; /* FNV-1a, then a finalizer for its weak low bits */
+
+	for (size_t i = 0; i < v.len; i++)
+		h = (h ^ (unsigned char)v.s[i]) * 0x100000001b3u;
+	h ^= h >> 32;
+	h *= 0xd6e8feb86659fd93u;
+	h ^= h >> 32;
+	return h;
+}

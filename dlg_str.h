@@ -47,6 +47,10 @@ void dlg_str_printable(char *line);
  * anything but digits, or exceeds `max`; *out is written only on success. */
 int dlg_str_to_u64(struct dlg_str v, uint64_t max, uint64_t *out);
 
+/* 64-bit hash of the bytes. It is part of stored dialogs' names and of journals: it must never
+ * change. */
+uint64_t dlg_str_hash(struct dlg_str v);
+
 /* Growable private buffer. All-zero is a valid empty one. After a failed allocation `failed` is
  * set, the content so far stays and further appends are ignored, so that a caller checks once. */
 struct dlg_buf {

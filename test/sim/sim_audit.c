@@ -205,7 +205,7 @@ static uint64_t mix(uint64_t h, uint64_t v)
 
 static uint64_t mix_text(uint64_t h, const char *text, size_t len)
 {
-	return mix(h, dlg_hash_wide((struct dlg_str){ text, text ? len : 0 }));
+	return mix(h, dlg_str_hash((struct dlg_str){ text, text ? len : 0 }));
 }
 
 static uint64_t mix_leg(uint64_t h, const struct dlg_leg *leg)
