@@ -31,16 +31,17 @@ module = $(CC) $(CFLAGS) $(san) -o $@ $^ $(KAMAILIO_LDFLAGS)
 
 Q = $(if $(V),,@echo "  $@"; )
 
-engine := $(wildcard *.c mi/*.c)
+engine := $(wildcard *.c mi/*.c) db/db.c
 adapter := $(wildcard host/kamailio/*.c)
 sim := $(filter-out %_test.c,$(wildcard test/sim/*.c))
 tests := $(wildcard test/unit/*_test.c test/sim/*_test.c)
 fuzz := $(filter-out %/replay.c,$(wildcard test/fuzz/*.c))
+drivers := $(patsubst db/%.c,$(B)/dialog_db_%.so,$(filter-out db/db.c,$(wildcard db/*.c)))
 examples := $(patsubst examples/%.c,$(B)/dlg_%.so,$(wildcard examples/*.c))
 
 .PHONY: all run test programs tsan lint objects install clean distclean
 .SECONDARY:
-all: $(B)/dialog.so $(examples)
+all: $(B)/dialog.so $(drivers) $(examples)
 
 # Included, so that make gets the headers first of all, and again when Kamailio was upgraded.
 ifeq ($(filter clean distclean,$(MAKECMDGOALS)),)
@@ -55,6 +56,15 @@ $(B)/dialog.so: $(patsubst %.c,$(B)/%.o,$(engine) $(adapter))
 
 $(B)/dlg_%.so: $(B)/examples/%.o
 	$(Q)$(module)
+
+# Each driver brings its own helpers and needs its client library.
+lib_mysql = mariadb
+lib_postgres = pq
+lib_sqlite = sqlite3
+$(B)/dialog_db_%.so: $(B)/db/%.o $(B)/dlg_str.o
+	$(Q)$(CC) $(CFLAGS) $(san) -shared -o $@ $^ -l$(lib_$*)
+$(B)/db/mysql.o: CFLAGS += -isystem /usr/include/mariadb
+$(B)/db/postgres.o: CFLAGS += -isystem /usr/include/postgresql
 
 $(B)/host/kamailio/%.o: host/kamailio/%.c build/kamailio.mk
 	@mkdir -p $(@D)
@@ -115,7 +125,7 @@ test:
 		test/run "$(B)/doc/gen_states doc/states.md" $(tests:%.c=$(B)/%) \
 		$(if $(SAN),$(race)) $(fuzz:%.c=build/fuzz/%) test/e2e/run
 
-objects: $(patsubst %.c,$(B)/%.o,$(engine) $(adapter) $(wildcard doc/*.c examples/*.c test/*/*.c))
+objects: $(patsubst %.c,$(B)/%.o,$(engine) $(wildcard db/*.c) $(adapter) $(wildcard doc/*.c examples/*.c test/*/*.c))
 
 tidy = $(Q)e=0; for f in $(1); do clang-tidy --quiet $$f -- $(2) 2>/dev/null || e=1; done; exit $$e
 gcc_only = -Wno-ignored-optimization-argument # Kamailio's flags are for gcc
@@ -135,7 +145,7 @@ lint:
 
 install: all
 	install -d $(DESTDIR)$(MODDIR)
-	install -m 644 $(B)/dialog.so $(examples) $(DESTDIR)$(MODDIR)
+	install -m 644 $(B)/dialog.so $(drivers) $(examples) $(DESTDIR)$(MODDIR)
 
 clean:
 	rm -rf build/plain build/san build/tsan build/fuzz build/clang build/run

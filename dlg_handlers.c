@@ -4,6 +4,7 @@
 #include "dialog.h"
 #include "dlg_cb.h"
 #include "dlg_cookie.h"
+#include "dlg_db_handler.h"
 #include "dlg_match.h"
 #include "dlg_mem.h"
 #include "dlg_req_within.h"
@@ -50,6 +51,8 @@ static void end_setup(struct dlg_cell *dlg)
 
 static void follow_up(struct dlg_cell *dlg, uint32_t actions, const struct dlg_cb_params *params)
 {
+	if (actions & (DLG_DO_SAVE | DLG_DO_END))
+		dlg_db_changed(dlg);
 	if (actions & DLG_DO_END_SETUP)
 		end_setup(dlg);
 	if (actions & DLG_DO_SEND_BYES && flags_of(dlg) & DLG_F_BYE_ON_TIMEOUT)
@@ -607,6 +610,8 @@ static void on_initial_event(struct dlg_tx *tx, enum dlg_tx_event event, struct 
 	else if (event == DLG_TX_GONE)
 		actions = apply(dlg, DLG_EV_GONE, DLG_END_PROXY, 408);
 	follow_up(dlg, actions, &p);
+	if (event == DLG_TX_SUCCESS)
+		dlg_db_settle(dlg); /* before the caller sees it, whoever was first */
 }
 
 /* Both contacts become what request and reply said, unless a later refresh has taken effect: a
@@ -640,6 +645,7 @@ static void refresh_targets(struct dlg_tx *tx, struct host_msg *rpl)
 	dlg_hash_lock(tx->dlg);
 	refresh_locked(tx, &of_request, &of_reply);
 	dlg_hash_unlock(tx->dlg);
+	dlg_db_changed(tx->dlg);
 	shared_free(of_request);
 	shared_free(of_reply);
 }
@@ -662,6 +668,8 @@ static void on_sequential_event(struct dlg_tx *tx, enum dlg_tx_event event, stru
 		dlg_cb_run(tx->dlg, DLGCB_RESPONSE_WITHIN, &p);
 	if (event == DLG_TX_SUCCESS && refreshes_target((enum host_method)tx->method))
 		refresh_targets(tx, rpl);
+	if (tx->method == HOST_BYE && code >= 200)
+		dlg_db_settle(tx->dlg);
 }
 
 void dlg_handlers_on_tx_event(struct dlg_tx *tx, enum dlg_tx_event event, struct host_tx *t,

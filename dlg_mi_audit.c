@@ -2,6 +2,7 @@
 /* Commands about the whole: dlg_audit and dlg_stats. */
 #include "dlg_mi.h"
 
+#include "dlg_db_handler.h"
 #include "dlg_hash.h"
 #include "dlg_mem.h"
 #include "host/host.h"
@@ -83,6 +84,7 @@ static void write_counters(struct dlg_mi_out *out)
 	const struct dlg_counters *c = dlg_state_counters();
 
 	out->ops->number(out, "processed", (int64_t)c->processed);
+	out->ops->number(out, "restored", (int64_t)c->restored);
 	out->ops->number(out, "failed", (int64_t)c->failed);
 	out->ops->number(out, "expired", (int64_t)c->expired);
 	out->ops->number(out, "refused", (int64_t)c->refused);
@@ -220,6 +222,16 @@ static void write_table(struct dlg_mi_out *out)
 	out->ops->number(out, "timer_lag", wheel.lag);
 }
 
+static void write_database(struct dlg_mi_out *out)
+{
+	struct dlg_db_info info;
+
+	dlg_db_get_info(&info);
+#define X(name, what) out->ops->number(out, "db_" #name, (int64_t)info.name);
+	DLG_DB_FIGURES(X)
+#undef X
+}
+
 static void write_profile_totals(struct dlg_mi_out *out)
 {
 	uint64_t members = 0, values = 0;
@@ -243,5 +255,6 @@ void dlg_mi_run_dlg_stats(const struct dlg_mi_args *args, struct dlg_mi_out *out
 	write_table(out);
 	write_memory(out);
 	write_profile_totals(out);
+	write_database(out);
 	out->ops->close_node(out);
 }
