@@ -35,6 +35,7 @@ engine := $(wildcard *.c mi/*.c) db/db.c
 adapter := $(wildcard host/kamailio/*.c)
 sim := $(filter-out %_test.c,$(wildcard test/sim/*.c))
 tests := $(wildcard test/unit/*_test.c test/sim/*_test.c)
+driver_test = $(B)/test/db/driver_test
 fuzz := $(filter-out %/replay.c,$(wildcard test/fuzz/*.c))
 drivers := $(patsubst db/%.c,$(B)/dialog_db_%.so,$(filter-out db/db.c db/sql.c,$(wildcard db/*.c)))
 examples := $(patsubst examples/%.c,$(B)/dlg_%.so,$(wildcard examples/*.c))
@@ -87,6 +88,9 @@ $(tests:%.c=$(B)/%) $(B)/doc/gen_states: $(B)/%: $(B)/debug/%.o \
 		$(patsubst %.c,$(B)/debug/%.o,$(engine) $(sim))
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(san) -o $@ $^ $(shell pkg-config --libs check) -pthread $(wrap)
+$(driver_test): $(addprefix $(B)/debug/,test/db/driver_test.o db/db.o dlg_str.o)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(san) -o $@ $^ $(shell pkg-config --libs check)
 $(B)/test/sim/%: wrap = @test/sim/wrap.opts
 
 # libFuzzer where clang has it; else gcc builds programs that only replay the corpora.
@@ -116,14 +120,15 @@ race = build/tsan/test/sim/race_test
 tsan:
 	$(MAKE) SAN=1 B=build/tsan san=-fsanitize=thread $(race)
 
-programs: all $(if $(SAN),tsan) $(tests:%.c=$(B)/%) $(B)/doc/gen_states $(fuzz:%.c=build/fuzz/%)
+programs: all $(if $(SAN),tsan) $(tests:%.c=$(B)/%) $(driver_test) $(B)/doc/gen_states $(fuzz:%.c=build/fuzz/%)
 
 test:
 	./setup.sh test
 	$(MAKE) programs
 	FUZZ_SECONDS=$(FUZZ_SECONDS) DIALOG_SO=$(abspath $(B)/dialog.so) \
 		test/run "$(B)/doc/gen_states doc/states.md" $(tests:%.c=$(B)/%) \
-		$(if $(SAN),$(race)) $(fuzz:%.c=build/fuzz/%) test/e2e/run
+		$(if $(SAN),$(race)) $(fuzz:%.c=build/fuzz/%) \
+		"test/db/run $(abspath $(driver_test))" test/e2e/run
 
 objects: $(patsubst %.c,$(B)/%.o,$(engine) $(wildcard db/*.c) $(adapter) $(wildcard doc/*.c examples/*.c test/*/*.c))
 

@@ -23,6 +23,7 @@ static const struct db_sql_dialect dialect = {
 	.assignment = "$=VALUES($)",
 	.type = { "VARCHAR(64) NOT NULL", "BIGINT NOT NULL", "BIGINT", "MEDIUMTEXT" },
 	.key_len = "(191)",
+	.using = "",
 	.table_options = " ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin",
 	.insert_version = "INSERT IGNORE INTO version (table_name, table_version) "
 			  "VALUES ('%s', %u);\n",

@@ -30,6 +30,7 @@ static const struct db_sql_dialect dialect = {
 	.assignment = "$=excluded.$",
 	.type = { "VARCHAR(64) NOT NULL", "BIGINT NOT NULL", "BIGINT", "TEXT" },
 	.key_len = "",
+	.using = " USING hash",
 	.table_options = "",
 	.insert_version = "INSERT INTO version (table_name, table_version) VALUES ('%s', %u) "
 			  "ON CONFLICT DO NOTHING;\n",

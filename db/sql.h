@@ -16,6 +16,7 @@ struct db_sql_dialect {
 	const char *assignment;
 	const char *type[4];     /* by enum db_kind */
 	const char *key_len;     /* appended to an indexed column: "(191)" */
+	const char *using;       /* kind of index, where texts are too long for the usual one */
 	const char *table_options;
 	const char *insert_version; /* %s: name, %u: version */
 };

@@ -19,6 +19,7 @@ static const struct db_sql_dialect dialect = {
 	.assignment = "$=excluded.$",
 	.type = { "TEXT NOT NULL", "INTEGER NOT NULL", "INTEGER", "TEXT" },
 	.key_len = "",
+	.using = "",
 	.table_options = " WITHOUT ROWID",
 	.insert_version = "INSERT OR IGNORE INTO version (table_name, table_version) "
 			  "VALUES ('%s', %u);\n",
