@@ -11,7 +11,8 @@ CC = gcc
 endif
 CFLAGS = -O2 -g
 FUZZ_SECONDS = 5
-MODDIR = /usr/local/lib/kamailio/modules
+PREFIX = /usr/local
+MODDIR = $(PREFIX)/lib/kamailio/modules
 
 ifdef SAN
 B = build/san
@@ -42,7 +43,7 @@ examples := $(patsubst examples/%.c,$(B)/dlg_%.so,$(wildcard examples/*.c))
 
 .PHONY: all run test programs tsan lint objects install clean distclean
 .SECONDARY:
-all: $(B)/dialog.so $(drivers) $(examples)
+all: $(B)/dialog.so $(drivers) $(B)/dlgctl $(examples)
 
 # Included, so that make gets the headers first of all, and again when Kamailio was upgraded.
 ifeq ($(filter clean distclean,$(MAKECMDGOALS)),)
@@ -57,6 +58,10 @@ $(B)/dialog.so: $(patsubst %.c,$(B)/%.o,$(engine) $(adapter))
 
 $(B)/dlg_%.so: $(B)/examples/%.o
 	$(Q)$(module)
+
+$(B)/dlgctl: $(patsubst %.c,$(B)/%.o,$(wildcard ctl/*.c) dlg_row.c dlg_str.c dlg_route.c db/db.c)
+	$(Q)$(CC) $(CFLAGS) $(san) -o $@ $^ -lncursesw
+$(B)/ctl/ctl_db.o: CFLAGS += -DDLGCTL_MODDIR='"$(MODDIR)"'
 
 # Each driver brings its own helpers and needs its client library.
 lib_mysql = mariadb
@@ -151,6 +156,9 @@ lint:
 install: all
 	install -d $(DESTDIR)$(MODDIR)
 	install -m 644 $(B)/dialog.so $(drivers) $(examples) $(DESTDIR)$(MODDIR)
+	install -D -t $(DESTDIR)$(PREFIX)/bin $(B)/dlgctl
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man1 ctl/dlgctl.1
+	install -D -m 644 ctl/dlgctl.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/dlgctl
 
 clean:
 	rm -rf build/plain build/san build/tsan build/fuzz build/clang build/run

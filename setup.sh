@@ -7,7 +7,7 @@
 set -eu
 
 build="gcc make libc6-dev dpkg-dev ca-certificates netbase kamailio"
-build="$build libsqlite3-dev libmariadb-dev libpq-dev"
+build="$build libsqlite3-dev libmariadb-dev libpq-dev libncurses-dev"
 test="$build pkg-config check sip-tester python3 mariadb-server postgresql"
 lint="$test clang clang-tidy libclang-rt-dev cppcheck shellcheck"
 
