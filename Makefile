@@ -37,6 +37,7 @@ adapter := $(wildcard host/kamailio/*.c)
 sim := $(filter-out %_test.c,$(wildcard test/sim/*.c))
 tests := $(wildcard test/unit/*_test.c test/sim/*_test.c)
 driver_test = $(B)/test/db/driver_test
+ctl_server = $(B)/test/ctl/server
 fuzz := $(filter-out %/replay.c,$(wildcard test/fuzz/*.c))
 drivers := $(patsubst db/%.c,$(B)/dialog_db_%.so,$(filter-out db/db.c db/sql.c,$(wildcard db/*.c)))
 examples := $(patsubst examples/%.c,$(B)/dlg_%.so,$(wildcard examples/*.c))
@@ -89,7 +90,7 @@ $(B)/debug/%.o: %.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(strict) $(san) -DDLG_DEBUG -c -o $@ $<
 
-$(tests:%.c=$(B)/%) $(B)/doc/gen_states: $(B)/%: $(B)/debug/%.o \
+$(tests:%.c=$(B)/%) $(B)/doc/gen_states $(ctl_server): $(B)/%: $(B)/debug/%.o \
 		$(patsubst %.c,$(B)/debug/%.o,$(engine) $(sim))
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(san) -o $@ $^ $(shell pkg-config --libs check) -pthread $(wrap)
@@ -125,7 +126,7 @@ race = build/tsan/test/sim/race_test
 tsan:
 	$(MAKE) SAN=1 B=build/tsan san=-fsanitize=thread $(race)
 
-programs: all $(if $(SAN),tsan) $(tests:%.c=$(B)/%) $(driver_test) $(B)/doc/gen_states $(fuzz:%.c=build/fuzz/%)
+programs: all $(if $(SAN),tsan) $(tests:%.c=$(B)/%) $(driver_test) $(ctl_server) $(B)/doc/gen_states $(fuzz:%.c=build/fuzz/%)
 
 test:
 	./setup.sh test
@@ -133,7 +134,8 @@ test:
 	FUZZ_SECONDS=$(FUZZ_SECONDS) DIALOG_SO=$(abspath $(B)/dialog.so) \
 		test/run "$(B)/doc/gen_states doc/states.md" $(tests:%.c=$(B)/%) \
 		$(if $(SAN),$(race)) $(fuzz:%.c=build/fuzz/%) \
-		"test/db/run $(abspath $(driver_test))" test/e2e/run
+		"test/db/run $(abspath $(driver_test))" \
+		"test/ctl/run $(B)/dlgctl $(ctl_server)" test/e2e/run
 
 objects: $(patsubst %.c,$(B)/%.o,$(engine) $(wildcard db/*.c) $(adapter) $(wildcard doc/*.c examples/*.c test/*/*.c))
 

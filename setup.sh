@@ -9,6 +9,7 @@ set -eu
 build="gcc make libc6-dev dpkg-dev ca-certificates netbase kamailio"
 build="$build libsqlite3-dev libmariadb-dev libpq-dev libncurses-dev"
 test="$build pkg-config check sip-tester python3 mariadb-server postgresql"
+test="$test tmux man-db groff"
 lint="$test clang clang-tidy libclang-rt-dev cppcheck shellcheck"
 
 case "${1-test}" in

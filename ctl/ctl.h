@@ -58,6 +58,9 @@ char *ctl_attr(char *value, const char *name);
 /* Say on standard error why a call failed, and return its code. */
 int ctl_complain(const char *what, int code);
 
+/* Say on standard error that there is one argument too many; returns CTL_USAGE. */
+int ctl_surplus(const char *argument);
+
 /* ---- output ---- */
 
 /* Nonzero when colours are wanted on standard output. */

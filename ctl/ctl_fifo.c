@@ -32,6 +32,12 @@ int ctl_complain(const char *what, int code)
 	return code;
 }
 
+int ctl_surplus(const char *argument)
+{
+	fprintf(stderr, "dlgctl: \"%s\" is too much; see --help\n", argument);
+	return CTL_USAGE;
+}
+
 static int away(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 static int away(const char *fmt, ...)
 {

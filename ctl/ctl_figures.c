@@ -78,9 +78,17 @@ int ctl_read_profiles(unsigned top, ctl_profile_fn *profile, ctl_count_fn *value
 struct table {
 	struct dlg_buf out;
 	unsigned long n;
+	const char *head; /* printed when the proxy has answered; NULL: it was, or none is wanted */
 	const char *only; /* this profile's values */
 	int is_it;
 };
+
+static void print_head(struct table *t)
+{
+	if (t->head)
+		dlg_buf_add(&t->out, dlg_str_of(t->head));
+	t->head = NULL;
+}
 
 static void row(const char *name, int with_value, long long count, long long values, void *arg)
 {
@@ -89,6 +97,7 @@ static void row(const char *name, int with_value, long long count, long long val
 	t->is_it = t->only && !strcmp(name, t->only);
 	if (t->only)
 		return;
+	print_head(t);
 	if (!ctl_options.json) {
 		char number[24] = "-";
 
@@ -109,6 +118,7 @@ static void value_row(const char *value, long long count, void *arg)
 
 	if (t->only && !t->is_it)
 		return;
+	print_head(t);
 	if (ctl_options.json) {
 		dlg_buf_add(&t->out, t->n++ ? DLG_STR(",\n{\"value\":") : DLG_STR("[{\"value\":"));
 		ctl_json_string(&t->out, value);
@@ -131,6 +141,8 @@ static int take_value(struct ctl_line *line, void *arg)
 
 static int end_table(struct table *t, int ret, const char *what)
 {
+	if (ret == CTL_OK)
+		print_head(t);
 	if (ret == CTL_OK && ctl_options.json)
 		dlg_buf_add(&t->out, t->n ? DLG_STR("]\n") : DLG_STR("[]\n"));
 	ctl_flush(&t->out);
@@ -147,14 +159,12 @@ int ctl_profiles(int argc, char **argv)
 		return CTL_USAGE;
 	}
 	if (!argc) {
-		if (!ctl_options.json)
-			dlg_buf_printf(&t.out, "%-24s %10s %10s\n", "PROFILE", "MEMBERS", "VALUES");
+		t.head = ctl_options.json ? NULL : "PROFILE                     MEMBERS     VALUES\n";
 		return end_table(&t, ctl_read_profiles(0, row, NULL, &t), "profiles");
 	}
 	t.only = argv[0];
 	t.is_it = 1;
-	if (!ctl_options.json)
-		dlg_buf_printf(&t.out, "%10s  %s\n", "MEMBERS", "VALUE");
+	t.head = ctl_options.json ? NULL : "   MEMBERS  VALUE\n";
 	if (!ctl_options.top)
 		return end_table(&t, ctl_call("profile_get_values", (const char *const *)argv, 1,
 					      take_value, &t), argv[0]);
@@ -169,9 +179,8 @@ int ctl_stats(int argc, char **argv)
 	struct dlg_buf out = { 0 };
 	int ret;
 
-	(void)argv;
 	if (argc)
-		return CTL_USAGE;
+		return ctl_surplus(argv[0]);
 	ret = ctl_read_figures(&f);
 	if (ret != CTL_OK)
 		return ctl_complain("stats", ret);
@@ -219,9 +228,8 @@ int ctl_audit(int argc, char **argv)
 	struct audit a = { 0 };
 	int ret, ok;
 
-	(void)argv;
 	if (argc)
-		return CTL_USAGE;
+		return ctl_surplus(argv[0]);
 	ret = ctl_call("dlg_audit", NULL, 0, take_audit, &a);
 	if (ret != CTL_OK)
 		return ctl_complain("audit", ret);
@@ -397,9 +405,8 @@ int ctl_metrics(int argc, char **argv)
 	struct dlg_buf out = { 0 };
 	int ret;
 
-	(void)argv;
 	if (argc)
-		return CTL_USAGE;
+		return ctl_surplus(argv[0]);
 	ret = ctl_read_figures(&f);
 	head(&out, "dialog_up", "gauge", "1 when the proxy answered.");
 	dlg_buf_printf(&out, "dialog_up %d\n", ret == CTL_OK);

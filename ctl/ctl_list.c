@@ -371,8 +371,9 @@ int ctl_list(int argc, char **argv)
 	struct listing l = { .now = (long)time(NULL) };
 	int ret;
 
-	(void)argv;
-	if (argc || choose_columns() < 0 || ctl_filter_check() < 0)
+	if (argc)
+		return ctl_surplus(argv[0]);
+	if (choose_columns() < 0 || ctl_filter_check() < 0)
 		return CTL_USAGE;
 	ret = list_all(&l);
 	if (ret == CTL_NO && ctl_error_code() == 404 && !ctl_options.profile)

@@ -253,9 +253,8 @@ int ctl_watch(int argc, char **argv)
 {
 	int ret;
 
-	(void)argv;
 	if (argc)
-		return CTL_USAGE;
+		return ctl_surplus(argv[0]);
 	if (!isatty(0) || !isatty(1)) {
 		fprintf(stderr, "dlgctl: watch wants a terminal; \"dlgctl stats\" prints the same figures\n");
 		return CTL_USAGE;

@@ -23,7 +23,7 @@ _dlgctl()
 	db) mapfile -t COMPREPLY < <(compgen -W "create check" -- "$cur"); return ;;
 	esac
 	if [[ $cur == -* ]]; then
-		mapfile -t COMPREPLY < <(compgen -W "$(_dlgctl_words $command | grep -oE -- '--[a-z-]+' | sort -u)" -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W "$(_dlgctl_words ${command:+"$command"} | grep -oE -- '--[a-z-]+' | sort -u)" -- "$cur")
 	elif [[ -z $command ]]; then
 		mapfile -t COMPREPLY < <(compgen -W "$(_dlgctl_words | sed -n 's/^  \([a-z][a-z]*\) .*/\1/p')" -- "$cur")
 	fi
