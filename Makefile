@@ -121,6 +121,10 @@ run: all
 doc/states.md: $(B)/doc/gen_states
 	$(B)/doc/gen_states >$@
 
+db/schema/%.sql: $(B)/dlgctl $(drivers) dlg_row.h
+	@mkdir -p $(@D)
+	$(B)/dlgctl db schema $* >$@
+
 # Threads in place of processes; the thread sanitizer goes with no other one.
 race = build/tsan/test/sim/race_test
 tsan:

@@ -111,6 +111,25 @@ static int open_database(const char *text)
 	return CTL_OK;
 }
 
+/* The SQL of "create", without a database. */
+static int print_schema(const char *scheme)
+{
+	struct dlg_buf sql = { 0 };
+
+	if (describe_table() < 0)
+		return CTL_USAGE;
+	driver = db_driver_load(driver_dir(), scheme, why, sizeof(why));
+	if (!driver) {
+		fprintf(stderr, "dlgctl: %s\n", why);
+		return CTL_USAGE;
+	}
+	driver->schema(&table, &sql);
+	ctl_flush(&sql);
+	fflush(stdout);
+	dlg_buf_free(&sql);
+	return CTL_OK;
+}
+
 static int ready(void)
 {
 	int ret = db_table_ready(driver, conn, &table, why, sizeof(why));
@@ -220,20 +239,26 @@ static int check(void)
 	return c.bad ? CTL_BROKEN : CTL_OK;
 }
 
-int ctl_db(int argc, char **argv)
+static int with_database(const char *text, int (*run)(void))
 {
-	int is_create, ret;
+	int ret = open_database(text);
 
-	is_create = argc == 2 && !strcmp(argv[0], "create");
-	if (argc != 2 || (!is_create && strcmp(argv[0], "check"))) {
-		fprintf(stderr, "dlgctl: db: \"create URL\" or \"check URL\" is wanted\n");
-		return CTL_USAGE;
-	}
-	ret = open_database(argv[1]);
 	if (ret == CTL_OK)
-		ret = is_create ? create() : check();
+		ret = run();
 	if (conn)
 		driver->close(conn);
 	db_url_free(&url);
 	return ret;
+}
+
+int ctl_db(int argc, char **argv)
+{
+	if (argc == 2 && !strcmp(argv[0], "create"))
+		return with_database(argv[1], create);
+	if (argc == 2 && !strcmp(argv[0], "check"))
+		return with_database(argv[1], check);
+	if (argc == 2 && !strcmp(argv[0], "schema"))
+		return print_schema(argv[1]);
+	fprintf(stderr, "dlgctl: db: \"create URL\", \"check URL\" or \"schema SCHEME\" is wanted\n");
+	return CTL_USAGE;
 }

@@ -20,7 +20,7 @@ _dlgctl()
 	--columns) mapfile -t COMPREPLY < <(compgen -W "hash state age left start caller callee callid caller_tag callee_tag caller_contact callee_contact flags socket" -- "$cur"); return ;;
 	-f|--fifo) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
 	-r|--reply-dir) mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
-	db) mapfile -t COMPREPLY < <(compgen -W "create check" -- "$cur"); return ;;
+	db) mapfile -t COMPREPLY < <(compgen -W "create check schema" -- "$cur"); return ;;
 	esac
 	if [[ $cur == -* ]]; then
 		mapfile -t COMPREPLY < <(compgen -W "$(_dlgctl_words ${command:+"$command"} | grep -oE -- '--[a-z-]+' | sort -u)" -- "$cur")

@@ -22,7 +22,7 @@ static const struct command {
 	{ "audit", "", "recount everything, list overdue dialogs", "", ctl_audit },
 	{ "watch", "", "a live view in the terminal", "i", ctl_watch },
 	{ "metrics", "", "figures in Prometheus' text format", "t", ctl_metrics },
-	{ "db", "create URL | check URL", "make the table, or say what a start would restore", "d", ctl_db },
+	{ "db", "create|check|schema URL", "make the table, say what a start would restore, print the SQL", "d", ctl_db },
 };
 
 /* ---- options: described once ---- */
@@ -105,7 +105,7 @@ static void help(FILE *out, const struct command *c)
 		fprintf(out, "usage: dlgctl [OPTION]... COMMAND [ARGUMENT]...\n\n"
 			     "What the dialog module knows, and what it is to do.\n\n");
 		for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
-			fprintf(out, "  %-9s %-22s %s\n", commands[i].name, commands[i].arguments,
+			fprintf(out, "  %-9s %-24s %s\n", commands[i].name, commands[i].arguments,
 				commands[i].summary);
 		fprintf(out, "\n");
 		print_options(out, NULL);

@@ -155,7 +155,6 @@ void db_sql_create(const struct db_sql_dialect *d, struct dlg_buf *out, const st
 	if (!indexes_inside)
 		add_indexes(d, out, t, 0);
 	dlg_buf_printf(out, d->insert_version, t->name, t->version);
-	dlg_buf_add(out, (struct dlg_str){ "", 1 });
 }
 
 unsigned db_sql_step(unsigned left)

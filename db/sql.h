@@ -30,8 +30,8 @@ void db_sql_remove(const struct db_sql_dialect *d, struct dlg_buf *out, const st
 void db_sql_select(const struct db_sql_dialect *d, struct dlg_buf *out, const struct db_table *t);
 void db_sql_count(const struct db_sql_dialect *d, struct dlg_buf *out, const struct db_table *t);
 
-/* Everything that create() runs, statements ended by ";\n", NUL-terminated. The index is part of the
- * table where `indexes_inside`. */
+/* Everything that create() runs, statements ended by ";\n". The index is part of the table where
+ * `indexes_inside`. */
 void db_sql_create(const struct db_sql_dialect *d, struct dlg_buf *out, const struct db_table *t,
 		   int indexes_inside);
 
