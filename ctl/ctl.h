@@ -3,10 +3,11 @@
 #define CTL_H
 /* dlgctl, the operator's command line over the management FIFO.
  *
- *	dlgctl.c       options, commands, help      ctl_fifo.c   requests and replies
- *	ctl_list.c     list, show, end              ctl_figures.c  profiles, stats, audit, metrics
- *	ctl_watch.c    the live view                ctl_db.c     db create, db check
- *	ctl_out.c      tables, colours, JSON        ctl_filter.c which dialogs are meant */
+ *	dlgctl.c       options, commands, help      ctl_list.c     list, show, end
+ *	ctl_fifo.c     the FIFOs                    ctl_figures.c  profiles, stats, audit, metrics
+ *	ctl_reply.c    requests and replies         ctl_watch.c    the live view
+ *	ctl_filter.c   which dialogs are meant      ctl_db.c       db create, check, schema
+ *	ctl_out.c      tables, colours, JSON */
 
 #include "../dlg_str.h"
 
@@ -51,6 +52,32 @@ const char *ctl_reason(void);
 /* The code of the error reply that CTL_NO stands for. */
 int ctl_error_code(void);
 
+/* When set, asked ten times a second while an answer is awaited; nonzero breaks it off (CTL_AWAY). */
+extern int (*ctl_break)(void);
+
+/* From now on the deadly signals are handled by `fn`, not by removing the reply's FIFO and dying. */
+void ctl_catch_signals(void (*fn)(int number));
+
+/* Append a request to `out`. Values may hold any byte but NUL; an empty one is refused by the
+ * server. `reply`: a bare name. */
+void ctl_request(struct dlg_buf *out, const char *command, const char *reply,
+		 const char *const *args, unsigned n);
+
+/* A reply being read. Set `fn` and `arg`, the rest is zero at first; free `line` at the end. */
+struct ctl_reply {
+	ctl_line_fn *fn; /* may be NULL */
+	void *arg;
+	int status;       /* 200 or an error's code, once known */
+	int complete;     /* the end has come */
+	int stopped;      /* `fn` has seen enough */
+	int failed;       /* no memory: lines were lost */
+	char error[512];  /* the whole line of an error: code and reason */
+	struct dlg_buf line;
+};
+
+/* Take bytes as they come, in pieces of any size. */
+void ctl_reply_feed(struct ctl_reply *r, struct dlg_str bytes);
+
 /* The attribute " name=" of a value that holds several, the last one of that name; cut off with all
  * that follows. NULL when there is none. Ask from the right to the left. */
 char *ctl_attr(char *value, const char *name);
@@ -69,8 +96,11 @@ int ctl_colored(void);
 /* A JSON string with its quotes. */
 void ctl_json_string(struct dlg_buf *out, const char *text);
 
-/* Print and empty a buffer; exits quietly when nobody reads any more. */
+/* Print and empty a buffer; exits when that fails: quietly, with CTL_OK, when nobody reads any more. */
 void ctl_flush(struct dlg_buf *out);
+
+/* Print what still waits. Returns `code`, the exit code so far, or another one when that fails. */
+int ctl_finish_output(int code);
 
 /* "2h05m", "14m03s", "9s". Into `out` of at least 32 bytes. */
 const char *ctl_duration(long seconds, char *out);

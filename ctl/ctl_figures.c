@@ -415,7 +415,6 @@ int ctl_metrics(int argc, char **argv)
 		ret = print_profiles(&out);
 	}
 	ctl_flush(&out);
-	fflush(stdout);
 	dlg_buf_free(&out);
 	return ret == CTL_OK ? CTL_OK : ctl_complain("metrics", ret);
 }

@@ -383,7 +383,6 @@ int ctl_list(int argc, char **argv)
 	if (ret == CTL_OK && ctl_options.json)
 		dlg_buf_add(&l.out, l.shown ? DLG_STR("]\n") : DLG_STR("[]\n"));
 	ctl_flush(&l.out);
-	fflush(stdout);
 	dlg_buf_free(&l.out);
 	if (ret != CTL_OK)
 		return ctl_complain("list", ret);

@@ -50,19 +50,29 @@ void ctl_json_string(struct dlg_buf *out, const char *text)
 	dlg_buf_add(out, DLG_STR("\""));
 }
 
+/* head has seen enough; a full disk is worth a word. */
+static int cannot_write(int code)
+{
+	if (errno == EPIPE)
+		return code;
+	fprintf(stderr, "dlgctl: cannot write: %s\n", strerror(errno));
+	return CTL_NO;
+}
+
 void ctl_flush(struct dlg_buf *out)
 {
 	if (out->failed) {
 		fprintf(stderr, "dlgctl: no memory\n");
-		exit(CTL_AWAY);
+		exit(CTL_NO);
 	}
-	if (out->len && fwrite(out->s, 1, out->len, stdout) != out->len) {
-		/* head has seen enough; a full disk is worth a word */
-		if (errno != EPIPE)
-			fprintf(stderr, "dlgctl: cannot write: %s\n", strerror(errno));
-		exit(errno == EPIPE ? CTL_OK : CTL_NO);
-	}
+	if (out->len && fwrite(out->s, 1, out->len, stdout) != out->len)
+		exit(cannot_write(CTL_OK));
 	dlg_buf_reset(out);
+}
+
+int ctl_finish_output(int code)
+{
+	return fflush(stdout) != 0 || ferror(stdout) ? cannot_write(code) : code;
 }
 
 const char *ctl_duration(long s, char *out)
