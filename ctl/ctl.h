@@ -93,6 +93,13 @@ int ctl_surplus(const char *argument);
 /* Nonzero when colours are wanted on standard output. */
 int ctl_colored(void);
 
+/* A text for people: what is no UTF-8, and every character that a terminal might take for a command,
+ * becomes \xNN. Returns how many columns it takes. */
+unsigned ctl_text(struct dlg_buf *out, const char *text);
+
+/* The same, filled up with blanks to `width` columns. */
+void ctl_cell(struct dlg_buf *out, const char *text, unsigned width);
+
 /* A JSON string with its quotes. */
 void ctl_json_string(struct dlg_buf *out, const char *text);
 
@@ -110,21 +117,30 @@ long ctl_seconds(const char *text);
 
 /* ---- dialogs ---- */
 
-enum { CTL_FIELDS_MAX = 1024 };
-
+/* Names and values are offsets into the text, which moves while it grows. */
 struct ctl_field {
-	const char *name, *value;
+	size_t name, value;
 	int leg;     /* 0: the caller's part; 1...: callees */
 	int context; /* of the context */
 };
 
 struct ctl_dialog {
-	struct ctl_field field[CTL_FIELDS_MAX];
-	unsigned n;
+	struct ctl_field *field;
+	unsigned n, cap;
 	int legs;
-	struct dlg_buf text; /* the field's bytes */
-	int failed;
+	struct dlg_buf text;
+	int failed; /* no memory: fields are missing */
 };
+
+static inline const char *ctl_name(const struct ctl_dialog *d, unsigned i)
+{
+	return d->text.s + d->field[i].name;
+}
+
+static inline const char *ctl_value(const struct ctl_dialog *d, unsigned i)
+{
+	return d->text.s + d->field[i].value;
+}
 
 /* The value of a field of the caller's part, or of the first callee; "" when there is none. */
 const char *ctl_field(const struct ctl_dialog *d, const char *name);
