@@ -298,16 +298,14 @@ static void grow_locked(struct shard *s)
 	}
 }
 
-/* The reverse. Returns a segment that is not needed any more, or NULL. */
-static void *merge_locked(struct shard *s)
+/* The reverse. */
+static void merge_locked(struct shard *s)
 {
 	uint32_t n = s->buckets - 1;
-	unsigned seg = segment_of(n);
 	struct value **to, *rest;
-	void *spare;
 
 	if (n < BASE || s->values >= n / 2)
-		return NULL;
+		return;
 	to = bucket_at(s, partner_of(n));
 	rest = *to;
 	*to = *bucket_at(s, n);
@@ -315,19 +313,34 @@ static void *merge_locked(struct shard *s)
 		to = &(*to)->chain;
 	*to = rest;
 	__atomic_store_n(&s->buckets, n, __ATOMIC_RELAXED);
-	if (segment_of(n - 1) == seg)
-		return NULL;
-	spare = s->segment[seg];
-	__atomic_store_n(&s->segment[seg], NULL, __ATOMIC_RELAXED);
-	return spare;
 }
 
-/* Twice for each value that leaves, so that it keeps up: an empty shard is as small as at start. */
+/* Take a segment away that has no bucket (any more, or yet) and will not be needed soon, or NULL. */
+static void *unused_locked(struct shard *s)
+{
+	uint32_t n = s->buckets;
+	unsigned seg = segment_of(n);
+	void *unused;
+
+	if (seg >= SEGMENTS || segment_of(n - 1) == seg || s->values >= n / 2)
+		return NULL;
+	unused = s->segment[seg];
+	__atomic_store_n(&s->segment[seg], NULL, __ATOMIC_RELAXED);
+	return unused;
+}
+
+/* Merge twice for each value that leaves, so that it keeps up: an empty shard is as small as at
+ * start. Segments have more than two buckets, so there is one to be freed at most. */
 static void *shrink_locked(struct shard *s)
 {
-	void *one = merge_locked(s), *two = merge_locked(s);
+	void *unused = unused_locked(s);
 
-	return one ? one : two; /* segments have more than two buckets */
+	for (int i = 0; i < 2; i++) {
+		merge_locked(s);
+		if (!unused)
+			unused = unused_locked(s);
+	}
+	return unused;
 }
 
 /* Before a value is added: the next bucket has a place. Without memory the table stays as it is and
@@ -345,7 +358,7 @@ static void provide(struct shard *s)
 	if (!fresh)
 		return;
 	lock(s);
-	if (segment_of(s->buckets) == seg && !s->segment[seg]) {
+	if (s->values >= s->buckets && segment_of(s->buckets) == seg && !s->segment[seg]) {
 		__atomic_store_n(&s->segment[seg], fresh, __ATOMIC_RELAXED);
 		fresh = NULL;
 	}
