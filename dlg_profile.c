@@ -315,7 +315,7 @@ static void merge_locked(struct shard *s)
 	__atomic_store_n(&s->buckets, n, __ATOMIC_RELAXED);
 }
 
-/* Take a segment away that has no bucket (any more, or yet) and will not be needed soon, or NULL. */
+/* Take a segment away that has no bucket (any more, or yet) and none soon, or NULL. */
 static void *unused_locked(struct shard *s)
 {
 	uint32_t n = s->buckets;
@@ -578,28 +578,35 @@ static void plan_free(struct plan *p)
 	dlg_mem_free(p->fresh);
 }
 
-static void complain(struct dlg_cell *dlg, const struct plan *p)
+static void complain(struct dlg_cell *dlg, int profile, size_t len)
 {
 	HOST_LOG(HOST_WARNING,
 		 "%s: not added to profile %.*s: it has ended, has too many memberships, the value "
 		 "(%zu bytes) is too long, or no memory",
-		 dlg_hash_name(dlg), DLG_STR_ARG(dlg_profile_name(p->profile)), p->value.len);
+		 dlg_hash_name(dlg), DLG_STR_ARG(dlg_profile_name(profile)), len);
+}
+
+static struct plan plan_of(int profile, struct dlg_str value)
+{
+	struct plan p = { .profile = profile, .has_values = dlg_profile_has_values(profile),
+			  .limit = UINT32_MAX, .total_limit = UINT32_MAX };
+
+	if (p.has_values)
+		p.value = value;
+	return p;
 }
 
 int dlg_profile_join(struct dlg_cell *dlg, int profile, struct dlg_str value)
 {
-	struct plan p = { .profile = profile, .has_values = dlg_profile_has_values(profile),
-			  .limit = UINT32_MAX, .total_limit = UINT32_MAX };
+	struct plan p = plan_of(profile, value);
 	int ret = FAILED;
 
-	if (p.has_values)
-		p.value = value;
 	if (plan_prepare(&p) == 0)
 		ret = enter_all(dlg, &p, 1);
 	plan_free(&p);
 	if (ret == JOINED)
 		return 0;
-	complain(dlg, &p);
+	complain(dlg, profile, p.value.len);
 	return -1;
 }
 
@@ -610,30 +617,22 @@ static int is_bound_only(const struct dlg_profile_want *w)
 	return dlg_profile_has_values(w->profile) && !w->has_value;
 }
 
-static struct plan plan_of(const struct dlg_profile_want *w)
-{
-	struct plan p = { .profile = w->profile, .has_values = dlg_profile_has_values(w->profile),
-			  .limit = UINT32_MAX, .total_limit = UINT32_MAX };
-
-	*(p.has_values ? &p.limit : &p.total_limit) = w->limit;
-	if (p.has_values)
-		p.value = w->value;
-	return p;
-}
-
 /* Nonzero when the profile is over the limit as it is. */
 static int is_over(const struct dlg_profile_want *w)
 {
 	return dlg_profile_size(w->profile, NULL) > w->limit;
 }
 
-/* A limit for a whole profile applies to everything that joins it. */
-static void apply_bound(const struct dlg_profile_want *w, struct plan *plans, unsigned n)
+/* A limit is for all of the list that counts in the same place: of two, the smaller one holds. */
+static void apply_limit(const struct dlg_profile_want *w, struct plan *p)
 {
-	for (unsigned i = 0; i < n; i++) {
-		if (plans[i].profile == w->profile && plans[i].total_limit > w->limit)
-			plans[i].total_limit = w->limit;
-	}
+	int whole = !p->has_values || !w->has_value;
+	uint32_t *limit = whole ? &p->total_limit : &p->limit;
+
+	if (p->profile != w->profile || (!whole && !dlg_str_eq(p->value, w->value)))
+		return;
+	if (*limit > w->limit)
+		*limit = w->limit;
 }
 
 static unsigned make_plans(const struct dlg_profile_want *wants, unsigned n, struct plan *plans)
@@ -642,12 +641,10 @@ static unsigned make_plans(const struct dlg_profile_want *wants, unsigned n, str
 
 	for (unsigned i = 0; i < n; i++) {
 		if (!is_bound_only(&wants[i]))
-			plans[joins++] = plan_of(&wants[i]);
+			plans[joins++] = plan_of(wants[i].profile, wants[i].value);
 	}
-	for (unsigned i = 0; i < n; i++) {
-		if (is_bound_only(&wants[i]))
-			apply_bound(&wants[i], plans, joins);
-	}
+	for (unsigned i = 0; i < n * joins; i++)
+		apply_limit(&wants[i / joins], &plans[i % joins]);
 	return joins;
 }
 
@@ -690,8 +687,10 @@ int dlg_profile_join_limited(struct dlg_cell *dlg, const struct dlg_profile_want
 		ret = admit(dlg, wants, n, plans, joins);
 	for (unsigned i = 0; i < joins; i++)
 		plan_free(&plans[i]);
-	if (ret == FAILED && joins)
-		complain(dlg, &plans[ready < joins ? ready : 0]);
+	if (ret == FAILED && ready < joins)
+		complain(dlg, plans[ready].profile, plans[ready].value.len);
+	else if (ret == FAILED)
+		complain(dlg, wants[0].profile, wants[0].value.len);
 	return ret;
 }
 

@@ -54,7 +54,7 @@ static const struct {
 	{ "in b", NULL, "profiles_with_value", "\"in b\"", "letters, digits, _ - and ." },
 	{ "ok ; in,b", NULL, "profiles_with_value", "\"in,b\"", "letters, digits, _ - and ." },
 	{ NULL, "inb/s", "profiles_no_value", "\"inb/s\"", "letters, digits, _ - and ." },
-	{ NULL, "in\x01" "b", "profiles_no_value", "\"in.b\"", "letters, digits, _ - and ." },
+	{ NULL, "in\tb", "profiles_no_value", "\"in.b\"", "letters, digits, _ - and ." },
 	{ NULL, "$var(x)", "profiles_no_value", "\"$var(x)\"", "letters, digits, _ - and ." },
 	{ "caf\xc3\xa9", NULL, "profiles_with_value", "caf", "letters, digits, _ - and ." },
 	{ "a;b;a", NULL, "profiles_with_value", "\"a\"", "each profile once" },
@@ -70,8 +70,8 @@ START_TEST(a_bad_name_stops_the_start_with_one_line)
 {
 	const char *line;
 
-	ck_assert_int_eq(
-		dlg_profile_init(refused_lists[_i].with, refused_lists[_i].without, 4), -1);
+	ck_assert_int_eq(dlg_profile_init(refused_lists[_i].with, refused_lists[_i].without, 4),
+			 -1);
 	ck_assert_uint_eq(sim_log_count[HOST_ERROR], 1);
 	line = sim_log_find(HOST_ERROR, "parameter ");
 	ck_assert_ptr_nonnull(line);
@@ -123,8 +123,7 @@ START_TEST(without_memory_the_start_fails_and_says_so)
 	ck_assert_int_eq(dlg_profile_init("caller", "inbound", 3), -1);
 	ck_assert_uint_eq(sim_log_count[HOST_ERROR], 1);
 	ck_assert_ptr_nonnull(sim_log_find(
-		HOST_ERROR,
-		"not enough shared memory for the profiles (log_profile_hash_size 3)"));
+		HOST_ERROR, "not enough shared memory for the profiles (log_profile_hash_size 3)"));
 }
 END_TEST
 
@@ -184,9 +183,19 @@ END_TEST
 START_TEST(values_are_bytes)
 {
 	static const struct dlg_str values[] = {
-		{ "", 0 },	 { NULL, 0 },	   { "\0", 1 },	       { "\0\0", 2 }, { "a", 1 },
-		{ "A", 1 },	 { "a\0", 2 },	   { "a\0b", 3 },      { "ab", 2 },   { " a", 2 },
-		{ "\xff\xfe", 2 }, { "<null>", 6 }, { "a;b = c|#\\\r\n", 12 },
+		{ "", 0 },
+		{ NULL, 0 },
+		{ "\0", 1 },
+		{ "\0\0", 2 },
+		{ "a", 1 },
+		{ "A", 1 },
+		{ "a\0", 2 },
+		{ "a\0b", 3 },
+		{ "ab", 2 },
+		{ " a", 2 },
+		{ "\xff\xfe", 2 },
+		{ "<null>", 6 },
+		{ "a;b = c|#\\\r\n", 12 },
 	};
 	enum { N = sizeof(values) / sizeof(values[0]) };
 	struct dlg_cell *dlg;
@@ -511,13 +520,16 @@ START_TEST(a_whole_profile_is_bounded)
 	ck_assert_uint_eq(size(CALLER, NULL), 2);
 	/* the smaller of two bounds */
 	ck_assert_int_eq(limited3(dlg, limit_all(CALLER, 3), limit_value(CALLER, "c", 9),
-				  limit_all(CALLER, 2)), 0);
+				  limit_all(CALLER, 2)),
+			 0);
 	/* both together would be four */
 	ck_assert_int_eq(limited3(dlg, limit_value(CALLER, "c", 9), limit_value(CALLER, "d", 9),
-				  limit_all(CALLER, 3)), 0);
+				  limit_all(CALLER, 3)),
+			 0);
 	ck_assert_uint_eq(size(CALLER, NULL), 2);
 	ck_assert_int_eq(limited3(dlg, limit_value(CALLER, "c", 9), limit_value(CALLER, "d", 9),
-				  limit_all(CALLER, 4)), 1);
+				  limit_all(CALLER, 4)),
+			 1);
 	check_census();
 	drop(dlg);
 	done();
@@ -638,19 +650,28 @@ int main(void)
 	TCase *t = tcase_create("dlg_profile");
 
 	tcase_set_timeout(t, 30);
-	unit_add(t, UNIT_TESTS{
-		lists_define_profiles_in_their_order, the_longest_name,
-		joining_counts_and_leaving_takes_back,
-		a_value_for_a_profile_without_values_means_nothing, values_are_bytes,
-		the_longest_value_and_one_byte_more,
-		joining_again_counts_again_and_leaves_one_by_one, the_newest_that_fits_leaves,
-		the_dialog_may_be_used_while_its_memberships_are_told,
-		an_ended_dialog_has_left_everything_and_joins_nothing,
-		a_dialog_has_a_thousand_memberships_at_most, without_memory_nothing_changes,
-		a_value_is_limited, a_profile_without_values_is_limited,
-		limit_zero_lets_nobody_in, plain_joinings_may_go_over_a_limit,
-		a_whole_profile_is_bounded, a_bound_alone_joins_nothing, all_or_nothing,
-		a_list_that_joins_twice_counts_twice, lists_are_bounded, NULL });
+	unit_add(t, UNIT_TESTS{ lists_define_profiles_in_their_order,
+				the_longest_name,
+				joining_counts_and_leaving_takes_back,
+				a_value_for_a_profile_without_values_means_nothing,
+				values_are_bytes,
+				the_longest_value_and_one_byte_more,
+				joining_again_counts_again_and_leaves_one_by_one,
+				the_newest_that_fits_leaves,
+				the_dialog_may_be_used_while_its_memberships_are_told,
+				an_ended_dialog_has_left_everything_and_joins_nothing,
+				a_dialog_has_a_thousand_memberships_at_most,
+				without_memory_nothing_changes,
+				a_value_is_limited,
+				a_profile_without_values_is_limited,
+				limit_zero_lets_nobody_in,
+				plain_joinings_may_go_over_a_limit,
+				a_whole_profile_is_bounded,
+				a_bound_alone_joins_nothing,
+				all_or_nothing,
+				a_list_that_joins_twice_counts_twice,
+				lists_are_bounded,
+				NULL });
 	tcase_add_loop_test(t, there_may_be_no_profiles, 0, 2);
 	tcase_add_loop_test(t, a_bad_name_stops_the_start_with_one_line, 0, REFUSED_LISTS);
 	tcase_add_loop_test(t, a_thousand_profiles_and_no_more, 0, 2);

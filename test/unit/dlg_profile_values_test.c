@@ -25,8 +25,7 @@ START_TEST(a_million_values_come_and_go)
 	init_shards(_i);
 	make_dialogs(dlg, DIALOGS);
 	for (unsigned i = 0; i < DIALOGS * EACH; i++)
-		ck_assert_int_eq(
-			dlg_profile_join(dlg[i % DIALOGS], CALLER, numbered("v", i)), 0);
+		ck_assert_int_eq(dlg_profile_join(dlg[i % DIALOGS], CALLER, numbered("v", i)), 0);
 	ck_assert_uint_eq(dlg_profile_values(CALLER), DIALOGS * EACH);
 	ck_assert_uint_eq(size(CALLER, NULL), DIALOGS * EACH);
 	for (unsigned i = 0; i < DIALOGS * EACH; i += 7) {
@@ -59,8 +58,8 @@ START_TEST(colliding_values_are_told_apart)
 	init_shards(_i);
 	dlg = dialog();
 	for (unsigned i = 0; i < N; i++)
-		ck_assert_int_eq(dlg_profile_join(dlg, i % 2 ? CALLER : TRUNK,
-						  numbered("v", i / 2)), 0);
+		ck_assert_int_eq(
+			dlg_profile_join(dlg, i % 2 ? CALLER : TRUNK, numbered("v", i / 2)), 0);
 	for (unsigned i = 0; i < N / 2; i++) {
 		struct dlg_str v = numbered("v", i);
 
@@ -199,8 +198,9 @@ static void walk_init(int log)
 	make_dialogs(walk_dialog, WALK_VALUES / 100);
 	for (unsigned i = 0; i < WALK_VALUES; i++) {
 		for (unsigned n = 0; n <= i % 3; n++)
-			ck_assert_int_eq(dlg_profile_join(walk_dialog[i / 100], CALLER,
-							  numbered("v", i)), 0);
+			ck_assert_int_eq(
+				dlg_profile_join(walk_dialog[i / 100], CALLER, numbered("v", i)),
+				0);
 		dlg_profile_join(walk_dialog[i / 100], TRUNK, numbered("v", i));
 	}
 }
@@ -365,10 +365,11 @@ int main(void)
 	TCase *t = tcase_create("dlg_profile_values");
 
 	tcase_set_timeout(t, 120);
-	unit_add(t, UNIT_TESTS{
-		tables_of_every_size_shrink_to_nothing, values_without_memory_for_larger_tables,
-		a_walk_given_up_leaves_nothing_behind, a_value_under_a_walk_may_come_back,
-		the_census_notices_a_wrong_counter, NULL });
+	unit_add(t, UNIT_TESTS{ tables_of_every_size_shrink_to_nothing,
+				values_without_memory_for_larger_tables,
+				a_walk_given_up_leaves_nothing_behind,
+				a_value_under_a_walk_may_come_back,
+				the_census_notices_a_wrong_counter, NULL });
 	tcase_add_loop_test(t, a_million_values_come_and_go, 1, 2);
 	tcase_add_loop_test(t, a_million_values_come_and_go, 4, 5);
 	tcase_add_loop_test(t, colliding_values_are_told_apart, 1, 3);
