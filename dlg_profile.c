@@ -7,6 +7,7 @@
 
 #include <ctype.h>
 #include <stdlib.h>
+#include <sys/random.h>
 
 enum {
 	BASE = 16,     /* buckets of an empty shard */
@@ -64,6 +65,7 @@ static struct {
 static struct profile *profiles; /* shared */
 static struct shard *shards;     /* shared */
 static unsigned shard_bits;
+static uint64_t key[2]; /* of the hash: values come from the wire */
 
 /* ---- definition ---- */
 
@@ -172,7 +174,8 @@ static int create_tables(unsigned log_shards)
 int dlg_profile_init(const char *with_value, const char *no_value, unsigned log_shards)
 {
 	if (define_list("profiles_with_value", with_value, 1) < 0 ||
-	    define_list("profiles_no_value", no_value, 0) < 0)
+	    define_list("profiles_no_value", no_value, 0) < 0 ||
+	    getrandom(key, sizeof(key), 0) != (ssize_t)sizeof(key))
 		return -1;
 	if (create_tables(log_shards) == 0)
 		return 0;
@@ -259,7 +262,7 @@ static void unlock(struct shard *s)
 
 static uint64_t hash_of(int profile, struct dlg_str value)
 {
-	return dlg_str_hash(value) ^ (uint64_t)(profile + 1) * 0x9e3779b97f4a7c15u;
+	return dlg_str_hash_secret(key, value) ^ (uint64_t)(profile + 1) * 0x9e3779b97f4a7c15u;
 }
 
 static struct value *find_locked(struct shard *s, uint64_t hash, int profile, struct dlg_str value)
