@@ -43,6 +43,7 @@ struct shard {
 struct profile {
 	_Alignas(64) uint32_t members;
 	uint32_t values;
+	uint64_t moves; /* joinings begun, and joinings done */
 };
 
 /* A membership, in the dialog's list. */
@@ -485,18 +486,37 @@ static void uncount_value(struct value *v)
 	dlg_mem_free(segment);
 }
 
+static void count_move(const struct plan *p)
+{
+	__atomic_fetch_add(&profiles[p->profile].moves, 1, __ATOMIC_SEQ_CST);
+}
+
+/* The value first: whoever is turned away by its limit does not show in the profile's count. */
+static int count_both(struct plan *p)
+{
+	struct dlg_member *m = p->token;
+
+	*m = (struct dlg_member){ .profile = (uint16_t)p->profile };
+	if (p->has_values && !(m->value = count_value(p)))
+		return FULL;
+	if (add_below(&profiles[p->profile].members, p->total_limit))
+		return JOINED;
+	if (m->value)
+		uncount_value(m->value);
+	return FULL;
+}
+
 /* Count one membership and link its token. Entry lock held. */
 static int enter_locked(struct dlg_cell *dlg, struct plan *p)
 {
 	struct dlg_member *m = p->token;
+	int ret;
 
-	if (!add_below(&profiles[p->profile].members, p->total_limit))
-		return FULL;
-	*m = (struct dlg_member){ .profile = (uint16_t)p->profile };
-	if (p->has_values && !(m->value = count_value(p))) {
-		subtract(&profiles[p->profile].members);
-		return FULL;
-	}
+	count_move(p);
+	ret = count_both(p);
+	count_move(p);
+	if (ret != JOINED)
+		return ret;
 	m->next = dlg->members;
 	dlg->members = m;
 	dlg->n_members++;
@@ -928,6 +948,15 @@ static void add_value(const struct value *v, void *arg)
 
 	sum->members += v->members;
 	sum->print += v->members * print_of(v->profile, v);
+}
+
+uint64_t dlg_profile_moves(void)
+{
+	uint64_t sum = 0;
+
+	for (int i = 0; i < n_defined; i++)
+		sum += __atomic_load_n(&profiles[i].moves, __ATOMIC_SEQ_CST);
+	return sum;
 }
 
 /* A profile's own counter and the sum of its values' must agree, too. */

@@ -129,4 +129,8 @@ void dlg_profile_census_locked(const struct dlg_cell *dlg, struct dlg_profile_ce
 /* The same sums from the counters. Takes and drops leaf locks. */
 void dlg_profile_census_counters(struct dlg_profile_census *out);
 
+/* Grows when a joining begins and when it is done. When it and the counters' sums are the same
+ * before and after something, no membership has come or gone meanwhile. No lock. */
+uint64_t dlg_profile_moves(void);
+
 #endif
