@@ -72,17 +72,30 @@ static void write_one(struct dlg_str value, uint32_t members, void *arg)
 	write_count(arg, value, members);
 }
 
+/* A list that is cut says how many values are missing. */
+static void write_values(struct dlg_mi_out *out, int profile)
+{
+	uint32_t all = dlg_profile_values(profile);
+
+	out->ops->open_list(out, "values");
+	each_value(profile, out, out->page, write_one, out);
+	out->ops->close_list(out);
+	if (out->page && all > out->page)
+		out->ops->number(out, "more", all - out->page);
+}
+
 void dlg_mi_run_profile_get_values(const struct dlg_mi_args *args, struct dlg_mi_out *out)
 {
 	struct dlg_mi_choice c;
 
 	if (dlg_mi_choose(args, 0, out, &c) < 0)
 		return;
+	if (dlg_profile_has_values(c.profile)) {
+		write_values(out, c.profile);
+		return;
+	}
 	out->ops->open_list(out, "values");
-	if (dlg_profile_has_values(c.profile))
-		each_value(c.profile, out, out->page, write_one, out);
-	else
-		write_count(out, DLG_STR("WITHOUT VALUE"), dlg_profile_size(c.profile, NULL));
+	write_count(out, DLG_STR("WITHOUT VALUE"), dlg_profile_size(c.profile, NULL));
 	out->ops->close_list(out);
 }
 
