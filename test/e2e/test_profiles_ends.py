@@ -433,6 +433,50 @@ class ProfileFlag(EndCase):
         self.left(d)
 
 
+class ProfileSlowScript(EndCase):
+    """The script takes its time between create_dialog() and t_relay(), and the caller repeats the INVITE
+    meanwhile: another worker runs the script for the same call."""
+
+    seconds = 8
+    hooks = dict(HOOKS, initial="""record_route();
+	create_dialog();
+	usleep("300000");
+	if (is_present_hf("X-Limit")) {
+		if (!set_dlg_profile_limit("outb", "1")) {
+			sl_send_reply("486", "Full");
+			exit;
+		}
+	}
+	""" + at("initial"))
+
+    def repeated(self, headers):
+        c = self.call()
+        c.invite(headers=headers)
+        time.sleep(0.1 * SLOW)
+        c.resend_invite()
+        c.b_inv = c.b.recv("INVITE")
+        c.routes_up = c.b_inv.entries("Record-Route")
+        time.sleep(0.5 * SLOW)  # the second worker is through as well
+        return c
+
+    def test_a_repeated_invite_joins_once(self):
+        c = self.repeated(ops(*JOIN))
+        self.assertEqual(self.counts(), {p: 2 * n for p, n in COUNTS.items()})
+        c.answer(486)
+        c.got(486)
+        self.left(c)
+
+    def test_a_repeated_invite_is_not_refused_for_its_own_call(self):
+        c = self.repeated([["X-Limit", "1"]])
+        c.a.silent(0.1, 486)
+        self.assertEqual(self.size("outb"), 1)
+        c.answer(200)
+        c.got(200)
+        c.ack()
+        c.hangup()
+        self.wait_size(0, "outb")
+
+
 class NoProfiles(ProxyCase):
     """Without any profile defined nothing is different, and every name is unknown."""
 
