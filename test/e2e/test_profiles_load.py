@@ -63,15 +63,15 @@ class Poller(threading.Thread):
             self.error = e
 
     def demand(self):
-        """From when calls began to be turned away until nobody was any more."""
-        moved = [b for (_, a), (b, n) in zip(self.refusals, self.refusals[1:]) if n > a]
-        return moved[0], moved[-1]
+        """The times in which calls were turned away, from one look at the refusals to the next."""
+        return [(begin, end) for (begin, a), (end, b) in zip(self.refusals, self.refusals[1:]) if b > a]
 
     def full(self, column, limit):
-        """The part of the demand in which the count stood at its limit."""
-        first, last = self.demand()
-        seen = [c[column] for c in self.counts if first <= c[0] <= last]
-        return sum(n == limit for n in seen) / len(seen), len(seen), last - first
+        """The part of the looks, while there was demand, that found the count at its limit; how many looks that
+        were, and in how many seconds."""
+        times = self.demand()
+        seen = [c[column] for c in self.counts if any(begin <= c[0] <= end for begin, end in times)]
+        return sum(n == limit for n in seen) / len(seen), len(seen), sum(end - begin for begin, end in times)
 
 
 class LimitsUnderLoad(ProfileCase):
