@@ -435,13 +435,16 @@ class Stats(ProfileCase):
         self.assertEqual(got, want)
 
     def test_names_and_their_order(self):
-        self.assertEqual(list(self.figures()), STATS)
+        """The same in every dialect; figures of other things (databases) may stand between them."""
+        names = list(self.figures())
+        self.assertEqual([n for n in names if n in STATS], STATS)
+        self.assertEqual(len(names), len(set(names)))
         got = self.proxy.rpc.call("dlg_stats")
         self.assertEqual(len(got), 1)
-        self.assertEqual(list(got[0]), STATS)
+        self.assertEqual(list(got[0]), names)
         self.assertTrue(all(isinstance(v, int) for v in got[0].values()), got)
         code, out = self.proxy.rpc.kamcmd("dlg_stats")
-        self.assertEqual(re.findall(r"^\s+(\w+): ", out, re.M), STATS)
+        self.assertEqual(re.findall(r"^\s+(\w+): ", out, re.M), names)
 
     def test_figures(self):
         c = self.up(("set2", "caller", "a"), ("set2", "caller", "b"), ("set1", "inb"))
