@@ -29,11 +29,10 @@ static const struct db_sql_dialect dialect = {
 	.on_conflict = " ON CONFLICT (%s) DO UPDATE SET ",
 	.assignment = "$=excluded.$",
 	.type = { "VARCHAR(64) NOT NULL", "BIGINT NOT NULL", "BIGINT", "TEXT" },
+	.using = " USING hash", /* a tree takes no text above 2.7 KB */
 	.key_len = "",
-	.using = " USING hash",
 	.table_options = "",
-	.insert_version = "INSERT INTO version (table_name, table_version) VALUES ('%s', %u) "
-			  "ON CONFLICT DO NOTHING;\n",
+	.dual = "",
 };
 
 /* ---- time and errors ---- */
@@ -122,20 +121,28 @@ static enum db_result pull_in(struct db_conn *c)
 	return DB_OK;
 }
 
-/* What a finished statement says. Errors of the classes 22, 23 and 42 lie in the statement itself:
- * data, constraints, names. */
+/* Classes of SQLSTATE that lie in a row itself: two rows of one key at once, data, constraints, limits
+ * of the program. */
+static int is_of_contents(const char *state)
+{
+	static const char *const classes[] = { "21", "22", "23", "54" };
+
+	for (size_t i = 0; state && i < sizeof(classes) / sizeof(classes[0]); i++) {
+		if (!strncmp(state, classes[i], 2))
+			return 1;
+	}
+	return 0;
+}
+
+/* What a finished statement says. */
 static enum db_result judge(struct db_conn *c, const PGresult *r)
 {
 	ExecStatusType status = PQresultStatus(r);
-	const char *state;
 
 	if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK || status == PGRES_SINGLE_TUPLE)
 		return DB_OK;
 	note(c, PQresultErrorMessage(r));
-	state = PQresultErrorField(r, PG_DIAG_SQLSTATE);
-	if (state && (!strncmp(state, "22", 2) || !strncmp(state, "23", 2) || !strncmp(state, "42", 2)))
-		return DB_REFUSED;
-	return DB_LOST;
+	return is_of_contents(PQresultErrorField(r, PG_DIAG_SQLSTATE)) ? DB_REFUSED : DB_LOST;
 }
 
 /* Results are handed to this one after the other. Nonzero: no more are wanted. */
@@ -494,7 +501,6 @@ static enum db_result create(struct db_conn *c, const struct db_table *t)
 	enum db_result ret;
 
 	schema(t, &sql);
-	dlg_buf_add(&sql, (struct dlg_str){ "", 1 });
 	if (sql.failed)
 		note(c, "no memory");
 	ret = sql.failed ? DB_LOST : run(c, sql.s);
@@ -508,5 +514,5 @@ const struct db_driver DB_DRIVER_SYMBOL = {
 	.schemes = "postgres postgresql", .open = open_it, .close = close_it, .error = error,
 	.begin = begin, .commit = commit, .rollback = rollback, .upsert = upsert,
 	.remove = remove_rows, .select = select_rows, .count = count, .columns = columns,
-	.version = version, .schema = schema, .create = create,
+	.version = version, .create = create, .schema = schema,
 };
