@@ -82,6 +82,8 @@ void kit_start(void)
 		sim_db_use(1);
 	if (!to_keeper)
 		meet_keeper();
+	if (kit_is_server())
+		kit_ask("heal"); /* of what a failed test has left */
 	ck_assert_msg(db_url_parse(kit.url, &u, &reason) == 0, "%s", reason);
 	kit.driver = db_driver_load(from_env("DB_DRIVERS") ? from_env("DB_DRIVERS") : ".", u.scheme, why,
 				    sizeof(why));

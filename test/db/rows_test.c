@@ -541,6 +541,27 @@ START_TEST(text_that_is_no_utf8_is_refused)
 }
 END_TEST
 
+/* MySQL undoes the statement only, and commits the rest; PostgreSQL undoes all, and must say so. */
+START_TEST(committing_what_was_refused_is_no_success)
+{
+	struct db_conn *c = kit_open_table();
+	struct db_value v[2][DLG_ROW_N];
+	enum db_result ret;
+
+	kit_row(v[0], "n", 1, 1);
+	kit_row(v[1], "n", 1, 2);
+	v[1][DLG_ROW_vars] = db_text(DLG_STR("caf\xe9"));
+	kit_ok(c, kit.driver->begin(c));
+	kit_ok(c, kit.driver->upsert(c, &kit.table, v[0], 1));
+	ck_assert_int_eq(kit.driver->upsert(c, &kit.table, v[1], 1), DB_REFUSED);
+	ret = kit.driver->commit(c);
+	close_conn(c);
+	c = kit_open();
+	ck_assert_uint_eq(kit_count(c, "n"), ret == DB_OK);
+	close_conn(c);
+}
+END_TEST
+
 /* A table that somebody made narrower: what does not fit is not cut, whatever the server's mode. */
 START_TEST(text_too_long_for_its_column_is_refused)
 {
@@ -767,7 +788,8 @@ int main(void)
 	if (kit_is_server())
 		kit_add(all, UNIT_TESTS{
 			key_that_is_too_long_is_refused, text_that_is_no_utf8_is_refused,
-			text_too_long_for_its_column_is_refused, NULL });
+			text_too_long_for_its_column_is_refused,
+			committing_what_was_refused_is_no_success, NULL });
 	if (kit_is("mysql"))
 		kit_add(all, UNIT_TESTS{ row_larger_than_a_packet_is_refused, NULL });
 	return kit_run(all);
