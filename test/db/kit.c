@@ -117,7 +117,7 @@ enum db_result kit_try(const char *text, struct db_conn **conn, char why[KIT_WHY
 
 	db_url_free(&url);
 	ck_assert_msg(db_url_parse(text, &url, &reason) == 0, "%s", reason);
-	url.timeout_ms = KIT_TIMEOUT_MS;
+	url.timeout_ms = kit.timeout_ms;
 	why[0] = '\0';
 	return kit.driver->open(&url, conn, why, KIT_WHY);
 }
@@ -239,11 +239,12 @@ double kit_seconds(void)
 	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
 }
 
-TCase *kit_case(const char *name, double seconds)
+TCase *kit_case(const char *name, double seconds, unsigned timeout_ms)
 {
 	TCase *tcase;
 
 	read_env();
+	kit.timeout_ms = timeout_ms;
 	snprintf(case_name, sizeof(case_name), "%s, %s", name, kit.kind);
 	tcase = tcase_create(case_name);
 	tcase_set_timeout(tcase, seconds);

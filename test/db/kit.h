@@ -10,16 +10,16 @@
 
 struct kit {
 	const char *kind;       /* sqlite, mysql, postgres, fake */
-	const char *url;        /* with the timeout of kit.timeout_ms */
+	const char *url;
 	const char *socket_url; /* of the same server, or NULL */
 	const char *password;   /* that no error may hold, or NULL */
 	int can_fill;           /* the keeper can fill the disk */
+	unsigned timeout_ms;    /* of the connections to come */
 	const struct db_driver *driver;
 	struct db_table table;
 };
 extern struct kit kit;
 
-enum { KIT_TIMEOUT_MS = 1000 };
 
 /* Load the driver, name a new table. At the start of each test. */
 void kit_start(void);
@@ -40,7 +40,7 @@ struct db_conn *kit_open(void);
 /* The same, and make the table. */
 struct db_conn *kit_open_table(void);
 
-/* Try to connect; `why` has DB_ERROR bytes. */
+/* Try to connect; `why` has KIT_WHY bytes. */
 enum { KIT_WHY = 512 };
 enum db_result kit_try(const char *url, struct db_conn **conn, char why[KIT_WHY]);
 
@@ -61,8 +61,9 @@ enum db_result kit_write(struct db_conn *c, const struct db_value *v, unsigned n
 
 double kit_seconds(void);
 
-/* The suite: a case whose tests take `seconds` at most, tests, and its exit status. */
-TCase *kit_case(const char *name, double seconds);
+/* The suite: a case whose tests take `seconds` at most, and whose calls `timeout_ms`; tests; and its exit
+ * status. */
+TCase *kit_case(const char *name, double seconds, unsigned timeout_ms);
 void kit_add(TCase *tcase, const TTest *const *tests);
 int kit_run(TCase *tcase);
 

@@ -763,7 +763,7 @@ END_TEST
 
 int main(void)
 {
-	TCase *all = kit_case("rows", 60);
+	TCase *all = kit_case("rows", 60, 10000);
 
 	kit_add(all, UNIT_TESTS{
 		texts_come_back_byte_by_byte, every_range_of_utf8_comes_back,
