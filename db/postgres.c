@@ -508,8 +508,9 @@ static enum db_result columns(struct db_conn *c, const char *table, db_row_fn *f
 {
 	struct dlg_buf sql = { 0 };
 
-	dlg_buf_add(&sql, DLG_STR("SELECT column_name::text FROM information_schema.columns "
-				  "WHERE table_schema = ANY (current_schemas(false)) AND table_name=$1"));
+	/* information_schema hides what one has no rights to: that is not the same as not being there */
+	dlg_buf_add(&sql, DLG_STR("SELECT attname::text FROM pg_attribute WHERE attrelid="
+				  "to_regclass(quote_ident($1)) AND attnum>0 AND NOT attisdropped"));
 	return query(c, &sql, dlg_str_of(table), fn, arg);
 }
 

@@ -33,6 +33,42 @@ START_TEST(table_is_made_once_and_found_fit)
 }
 END_TEST
 
+/* In one line: the keeper reads lines. */
+START_TEST(schema_is_taken_by_the_databases_own_client)
+{
+	struct db_conn *c = kit_open();
+	struct dlg_buf sql = { 0 };
+	char why[KIT_WHY];
+
+	kit.driver->schema(&kit.table, &sql);
+	ck_assert(sql.len && !sql.failed && sql.s[sql.len - 2] == ';');
+	for (size_t i = 0; i < sql.len; i++)
+		sql.s[i] = sql.s[i] == '\n' || sql.s[i] == '\t' ? ' ' : sql.s[i];
+	kit_ask("sql %s%s", kit_is("postgres") ? "SET ROLE dialog; " : "", sql.s);
+	dlg_buf_free(&sql);
+	ck_assert_msg(ready(c, why) == 1, "%s", why);
+	kit_fill(c, "n", 1, 3);
+	ck_assert_uint_eq(kit_count(c, "n"), 3);
+	close_conn(c);
+}
+END_TEST
+
+START_TEST(table_that_is_somebody_elses_is_not_called_missing)
+{
+	struct db_conn *c = kit_open_table();
+	struct db_value v[DLG_ROW_N];
+	char why[KIT_WHY];
+
+	kit_ask("sql ALTER TABLE %s OWNER TO postgres", kit.table.name);
+	ready(c, why);
+	ck_assert_msg(!strstr(why, "there is no table"), "%s", why);
+	kit_row(v, "n", 1, 1);
+	ck_assert_int_eq(kit_write(c, v, 1), DB_LOST);
+	ck_assert_msg(strstr(kit.driver->error(c), "permission denied"), "%s", kit.driver->error(c));
+	close_conn(c);
+}
+END_TEST
+
 START_TEST(missing_table_is_named)
 {
 	struct db_conn *c = kit_open();
@@ -777,7 +813,8 @@ int main(void)
 		a_child_that_leaves_it_alone_does_no_harm, NULL });
 	if (!kit_is("fake"))
 		kit_add(all, UNIT_TESTS{
-			table_is_made_once_and_found_fit, missing_table_is_named, other_version_is_named,
+			table_is_made_once_and_found_fit, schema_is_taken_by_the_databases_own_client,
+			missing_table_is_named, other_version_is_named,
 			create_leaves_the_version_that_is_there, table_without_version_is_named,
 			missing_columns_are_named, further_columns_do_no_harm, names_of_columns_are_quoted,
 			what_is_no_number_arrives_as_the_text_it_is, uncommitted_rows_are_nobody_elses,
@@ -790,6 +827,8 @@ int main(void)
 			key_that_is_too_long_is_refused, text_that_is_no_utf8_is_refused,
 			text_too_long_for_its_column_is_refused,
 			committing_what_was_refused_is_no_success, NULL });
+	if (kit_is("postgres"))
+		kit_add(all, UNIT_TESTS{ table_that_is_somebody_elses_is_not_called_missing, NULL });
 	if (kit_is("mysql"))
 		kit_add(all, UNIT_TESTS{ row_larger_than_a_packet_is_refused, NULL });
 	return kit_run(all);
