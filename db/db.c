@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 enum { TIMEOUT_S = 5, TIMEOUT_MAX_S = 3600 };
 
@@ -52,7 +53,8 @@ static struct dlg_str cut(struct dlg_str *rest, char c)
 	struct dlg_str part = { rest->s, at ? (size_t)(at - rest->s) : rest->len };
 	size_t used = part.len + (at != NULL);
 
-	*rest = (struct dlg_str){ rest->s + used, rest->len - used };
+	if (used)
+		*rest = (struct dlg_str){ rest->s + used, rest->len - used };
 	return part;
 }
 
@@ -66,7 +68,7 @@ static int parse_scheme(struct dlg_str *rest, struct db_url *out)
 	for (size_t i = 0; i < scheme.len; i++) {
 		if (!isalnum((unsigned char)scheme.s[i]))
 			return -1;
-		out->scheme[i] = scheme.s[i];
+		out->scheme[i] = (char)tolower((unsigned char)scheme.s[i]);
 	}
 	*rest = (struct dlg_str){ rest->s + 2, rest->len - 2 };
 	return 0;
@@ -152,12 +154,34 @@ static int fill(struct db_url *out, struct dlg_str user, struct dlg_str host, st
 	return out->user && out->password && out->host && out->database && out->plain ? 0 : -1;
 }
 
+static int has_controls(const char *text)
+{
+	while (*text && (unsigned char)*text >= ' ' && *text != 127)
+		text++;
+	return *text != '\0';
+}
+
+/* What follows the host: one name, or with no host perhaps a path. An @ there is what a password with a
+ * slash leaves, and is not to be taken, and printed, for a name. */
+static const char *check_database(struct dlg_str database, int has_host)
+{
+	if (!database.len)
+		return "it names no database: scheme://host/database is wanted";
+	if (has_host && (memchr(database.s, '@', database.len) || memchr(database.s, '/', database.len)))
+		return "behind the host comes the name of one database; / and @ in a password or a name "
+		       "are written %2F and %40";
+	return NULL;
+}
+
 static const char *parse(const char *text, struct db_url *out)
 {
 	struct dlg_str rest = dlg_str_of(text), authority, user, host, after;
+	const char *wrong;
 
 	if (!text || parse_scheme(&rest, out) < 0)
 		return "it does not begin with scheme://";
+	if (has_controls(text))
+		return "it has control characters";
 	authority = cut(&rest, '/');
 	user = cut_user(&authority);
 	if (cut_host(authority, &host, out) < 0)
@@ -165,6 +189,9 @@ static const char *parse(const char *text, struct db_url *out)
 	after = dlg_str_of(authority.s);
 	out->plain = without_password(text, user, after);
 	authority = cut(&rest, '?');
+	wrong = check_database(authority, user.len || host.len);
+	if (wrong)
+		return wrong;
 	if (parse_options(rest, out) < 0)
 		return "the only option is timeout=SECONDS, from 1 to 3600";
 	return fill(out, user, host, authority) < 0 ? "a %XX in it is malformed" : NULL;
@@ -182,6 +209,8 @@ int db_url_parse(const char *text, struct db_url *out, const char **why)
 
 void db_url_free(struct db_url *url)
 {
+	if (url->password)
+		explicit_bzero(url->password, strlen(url->password));
 	free(url->user);
 	free(url->password);
 	free(url->host);
@@ -253,10 +282,12 @@ static const struct db_driver *open_driver(const char *path, const char *package
 	void *so = dlopen(path, RTLD_NOW | RTLD_LOCAL);
 	const struct db_driver *d = so ? dlsym(so, "db_driver") : NULL;
 
-	if (!d)
+	if (access(path, F_OK) < 0)
+		snprintf(why, size, "%s is not there", path);
+	else if (!so)
 		snprintf(why, size, "%s cannot be loaded (%s); its library is in the package %s", path,
 			 dlerror(), package);
-	else if (d->abi != DB_DRIVER_ABI || d->size != sizeof(*d))
+	else if (!d || d->abi != DB_DRIVER_ABI || d->size != sizeof(*d))
 		snprintf(why, size, "%s is of another version of this module", path);
 	else
 		return d;
