@@ -152,8 +152,10 @@ lint:
 	$(MAKE) all objects
 	$(MAKE) B=build/clang CC=clang objects ours='$(ours) $(gcc_only)'
 	$(call tidy,$(engine) $(sim) $(fuzz),-std=c11 -D_GNU_SOURCE -I.)
+	$(call tidy,$(filter-out db/db.c,$(wildcard db/*.c)) test/db/kit.c,-std=c11 -D_GNU_SOURCE -I. \
+		-isystem /usr/include/mariadb -isystem /usr/include/postgresql)
 	$(call tidy,$(adapter) $(wildcard examples/*.c),$(call hosted,dialog) $(gcc_only))
-	$(cppcheck) $(engine) $(adapter) $(wildcard examples/*.c)
+	$(cppcheck) $(engine) $(filter-out db/db.c,$(wildcard db/*.c)) $(adapter) $(wildcard examples/*.c)
 	$(cppcheck) --suppress='*:test/sim/sim_wrap.c' $(sim) $(fuzz)
 	shellcheck setup.sh host/kamailio/*.sh .ci/run test/fuzz/run
 	test "$$(nm -D --defined-only -f posix $(B)/dialog.so | cut -d' ' -f1 | sort | xargs)" = \

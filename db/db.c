@@ -50,11 +50,15 @@ static char *decode(struct dlg_str v)
 static struct dlg_str cut(struct dlg_str *rest, char c)
 {
 	const char *at = rest->len ? memchr(rest->s, c, rest->len) : NULL;
-	struct dlg_str part = { rest->s, at ? (size_t)(at - rest->s) : rest->len };
-	size_t used = part.len + (at != NULL);
+	struct dlg_str part = *rest;
 
-	if (used)
-		*rest = (struct dlg_str){ rest->s + used, rest->len - used };
+	if (!at) {
+		rest->s = rest->len ? rest->s + rest->len : rest->s;
+		rest->len = 0;
+		return part;
+	}
+	part.len = (size_t)(at - part.s);
+	*rest = (struct dlg_str){ at + 1, rest->len - part.len - 1 };
 	return part;
 }
 
@@ -139,11 +143,13 @@ static char *without_password(const char *text, struct dlg_str user, struct dlg_
 	char *out = malloc(strlen(text) + 2);
 
 	if (out)
-		sprintf(out, "%.*s%s%.*s", (int)before, text, name.s ? "@" : "", (int)rest.len, rest.s);
+		sprintf(out, "%.*s%s%.*s", (int)before, text, name.s ? "@" : "", (int)rest.len,
+			rest.s);
 	return out;
 }
 
-static int fill(struct db_url *out, struct dlg_str user, struct dlg_str host, struct dlg_str database)
+static int fill(struct db_url *out, struct dlg_str user, struct dlg_str host,
+		struct dlg_str database)
 {
 	struct dlg_str name = cut(&user, ':');
 
@@ -161,14 +167,16 @@ static int has_controls(const char *text)
 	return *text != '\0';
 }
 
-/* What follows the host: one name, or with no host perhaps a path. An @ there is what a password with a
- * slash leaves, and is not to be taken, and printed, for a name. */
+/* What follows the host: one name, or with no host perhaps a path. An @ there is what a password
+ * with a slash leaves, and is not to be taken, and printed, for a name. */
 static const char *check_database(struct dlg_str database, int has_host)
 {
 	if (!database.len)
 		return "it names no database: scheme://host/database is wanted";
-	if (has_host && (memchr(database.s, '@', database.len) || memchr(database.s, '/', database.len)))
-		return "behind the host comes the name of one database; / and @ in a password or a name "
+	if (has_host &&
+	    (memchr(database.s, '@', database.len) || memchr(database.s, '/', database.len)))
+		return "behind the host comes the name of one database; / and @ in a password or a "
+		       "name "
 		       "are written %2F and %40";
 	return NULL;
 }
@@ -285,8 +293,8 @@ static const struct db_driver *open_driver(const char *path, const char *package
 	if (access(path, F_OK) < 0)
 		snprintf(why, size, "%s is not there", path);
 	else if (!so)
-		snprintf(why, size, "%s cannot be loaded (%s); its library is in the package %s", path,
-			 dlerror(), package);
+		snprintf(why, size, "%s cannot be loaded (%s); its library is in the package %s",
+			 path, dlerror(), package);
 	else if (!d || d->abi != DB_DRIVER_ABI || d->size != sizeof(*d))
 		snprintf(why, size, "%s is of another version of this module", path);
 	else
@@ -309,8 +317,10 @@ const struct db_driver *db_driver_load(const char *directory, const char *scheme
 		snprintf(path, sizeof(path), "%s/dialog_db_%s.so", directory, known[i].driver);
 		return open_driver(path, known[i].package, why, size);
 	}
-	snprintf(why, size, "the scheme \"%s\" is not known: there are mysql, postgres, postgresql and "
-			    "sqlite", scheme);
+	snprintf(why, size,
+		 "the scheme \"%s\" is not known: there are mysql, postgres, postgresql and "
+		 "sqlite",
+		 scheme);
 	return NULL;
 }
 
@@ -342,8 +352,8 @@ static int columns_ready(const struct seen *s, char *why, size_t size)
 		if (s->there[i])
 			continue;
 		if (len >= 0 && (size_t)len < size)
-			len += snprintf(why + len, size - (size_t)len, "%s \"%s\"", ready ? "" : ",",
-					s->t->column[i].name);
+			len += snprintf(why + len, size - (size_t)len, "%s \"%s\"",
+					ready ? "" : ",", s->t->column[i].name);
 		ready = 0;
 	}
 	return ready;
@@ -354,12 +364,13 @@ static int version_ready(const struct db_table *t, unsigned version, char *why, 
 	if (version == t->version)
 		return 1;
 	if (version)
-		snprintf(why, size, "the table \"%s\" has version %u, and this module needs %u", t->name,
-			 version, t->version);
+		snprintf(why, size, "the table \"%s\" has version %u, and this module needs %u",
+			 t->name, version, t->version);
 	else
-		snprintf(why, size,
-			 "the table \"version\" has no row for \"%s\", which should have version %u",
-			 t->name, t->version);
+		snprintf(
+			why, size,
+			"the table \"version\" has no row for \"%s\", which should have version %u",
+			t->name, t->version);
 	return 0;
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Database URLs: what is taken apart is within bounds, what is printed holds no password, and reads as the
- * same URL again. */
+/* Database URLs: what is taken apart is within bounds, what is printed holds no password, and
+ * reads as the same URL again. */
 
 #include "fuzz.h"
 #include "../../db/db.h"

@@ -168,8 +168,9 @@ START_TEST(unknown_scheme_is_answered_with_the_known_ones)
 	char why[512];
 
 	ck_assert_ptr_null(load("/nonexistent", "oracle", why));
-	ck_assert_msg(strstr(why, "\"oracle\"") && strstr(why, "mysql") && strstr(why, "postgresql") &&
-		      strstr(why, "sqlite"), "%s", why);
+	ck_assert_msg(strstr(why, "\"oracle\"") && strstr(why, "mysql") &&
+			      strstr(why, "postgresql") && strstr(why, "sqlite"),
+		      "%s", why);
 }
 END_TEST
 
@@ -245,7 +246,8 @@ int main(void)
 				    percent_signs_are_decoded_in_every_part,
 				    the_last_at_sign_and_the_first_colon_count,
 				    ipv6_addresses_stand_in_brackets,
-				    malformed_urls_are_refused_with_the_reason, freeing_twice_does_no_harm,
+				    malformed_urls_are_refused_with_the_reason,
+				    freeing_twice_does_no_harm,
 				    unknown_scheme_is_answered_with_the_known_ones,
 				    missing_driver_is_named_with_its_file,
 				    driver_that_cannot_be_loaded_is_answered_with_a_package,
