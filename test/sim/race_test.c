@@ -40,10 +40,12 @@ static int any(const struct dlg_cell *dlg, void *arg)
 	return dlg->state != DLG_STATE_DELETED;
 }
 
+/* In place of dlg_handlers.c, which counts why a dialog ends. */
 static void apply(struct dlg_cell *dlg, enum dlg_event event)
 {
 	dlg_hash_lock(dlg);
-	dlg_state_apply_locked(dlg, event);
+	if (dlg_state_apply_locked(dlg, event) & DLG_DO_END)
+		dlg_state_count(&dlg_state_counters()->ended[DLG_REASON_caller]);
 	dlg_hash_unlock(dlg);
 }
 
