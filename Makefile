@@ -36,7 +36,7 @@ adapter := $(wildcard host/kamailio/*.c)
 sim := $(filter-out %_test.c,$(wildcard test/sim/*.c))
 tests := $(wildcard test/unit/*_test.c test/sim/*_test.c)
 fuzz := $(filter-out %/replay.c,$(wildcard test/fuzz/*.c))
-drivers := $(patsubst db/%.c,$(B)/dialog_db_%.so,$(filter-out db/db.c,$(wildcard db/*.c)))
+drivers := $(patsubst db/%.c,$(B)/dialog_db_%.so,$(filter-out db/db.c db/sql.c,$(wildcard db/*.c)))
 examples := $(patsubst examples/%.c,$(B)/dlg_%.so,$(wildcard examples/*.c))
 
 .PHONY: all run test programs tsan lint objects install clean distclean
@@ -61,7 +61,7 @@ $(B)/dlg_%.so: $(B)/examples/%.o
 lib_mysql = mariadb
 lib_postgres = pq
 lib_sqlite = sqlite3
-$(B)/dialog_db_%.so: $(B)/db/%.o $(B)/dlg_str.o
+$(B)/dialog_db_%.so: $(B)/db/%.o $(B)/db/sql.o $(B)/dlg_str.o
 	$(Q)$(CC) $(CFLAGS) $(san) -shared -o $@ $^ -l$(lib_$*)
 $(B)/db/mysql.o: CFLAGS += -isystem /usr/include/mariadb
 $(B)/db/postgres.o: CFLAGS += -isystem /usr/include/postgresql

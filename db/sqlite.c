@@ -1,25 +1,27 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* SQLite: an embedded database in one file, sqlite:///absolute/path. It makes file and table by
  * itself. */
-#include "db.h"
+#include "sql.h"
 
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-/* A prepared statement, kept for its number of rows. */
-struct kept {
-	unsigned rows;
-	sqlite3_stmt *stmt;
-};
-
-enum { KEEP = 4 };
-
 struct db_conn {
 	sqlite3 *db;
-	struct kept upsert[KEEP], remove[KEEP];
-	unsigned next;
+	sqlite3_stmt *upsert[DB_SQL_STEPS], *remove[DB_SQL_STEPS]; /* by number of rows */
 	char why[256];
+};
+
+static const struct db_sql_dialect dialect = {
+	.quote = '"',
+	.on_conflict = " ON CONFLICT (%s) DO UPDATE SET ",
+	.assignment = "$=excluded.$",
+	.type = { "TEXT NOT NULL", "INTEGER NOT NULL", "INTEGER", "TEXT" },
+	.key_len = "",
+	.table_options = " WITHOUT ROWID",
+	.insert_version = "INSERT OR IGNORE INTO version (table_name, table_version) "
+			  "VALUES ('%s', %u);\n",
 };
 
 /* ---- errors ---- */
@@ -54,17 +56,11 @@ static enum db_result run(struct db_conn *c, const char *sql)
 
 /* ---- connections ---- */
 
-static void forget(struct kept *k)
-{
-	sqlite3_finalize(k->stmt);
-	*k = (struct kept){ 0 };
-}
-
 static void close_it(struct db_conn *c)
 {
-	for (int i = 0; i < KEEP; i++) {
-		forget(&c->upsert[i]);
-		forget(&c->remove[i]);
+	for (int i = 0; i < DB_SQL_STEPS; i++) {
+		sqlite3_finalize(c->upsert[i]);
+		sqlite3_finalize(c->remove[i]);
 	}
 	sqlite3_close(c->db);
 	free(c);
@@ -117,73 +113,23 @@ static enum db_result rollback(struct db_conn *c)
 
 /* ---- statements ---- */
 
-static void add_columns(struct dlg_buf *sql, const struct db_table *t, unsigned from, unsigned to,
-			const char *pattern)
-{
-	for (unsigned i = from; i < to; i++) {
-		if (i > from)
-			dlg_buf_add(sql, DLG_STR(","));
-		for (const char *p = pattern; *p; p++) {
-			if (*p == '$')
-				dlg_buf_printf(sql, "\"%s\"", t->column[i].name);
-			else
-				dlg_buf_add(sql, (struct dlg_str){ p, 1 });
-		}
-	}
-}
+typedef void write_fn(const struct db_sql_dialect *d, struct dlg_buf *out, const struct db_table *t,
+		      unsigned rows);
 
-/* "(?,?,?),(?,?,?)" */
-static void add_places(struct dlg_buf *sql, unsigned columns, unsigned rows)
-{
-	for (unsigned r = 0; r < rows; r++) {
-		for (unsigned i = 0; i < columns; i++)
-			dlg_buf_printf(sql, "%s?", i ? "," : r ? ",(" : "(");
-		dlg_buf_add(sql, DLG_STR(")"));
-	}
-}
-
-static void write_upsert(struct dlg_buf *sql, const struct db_table *t, unsigned rows)
-{
-	dlg_buf_printf(sql, "INSERT INTO \"%s\" (", t->name);
-	add_columns(sql, t, 0, t->n_columns, "$");
-	dlg_buf_add(sql, DLG_STR(") VALUES "));
-	add_places(sql, t->n_columns, rows);
-	dlg_buf_add(sql, DLG_STR(" ON CONFLICT ("));
-	add_columns(sql, t, 0, t->n_keys, "$");
-	dlg_buf_add(sql, DLG_STR(") DO UPDATE SET "));
-	add_columns(sql, t, t->n_keys, t->n_columns, "$=excluded.$");
-}
-
-static void write_remove(struct dlg_buf *sql, const struct db_table *t, unsigned rows)
-{
-	dlg_buf_printf(sql, "DELETE FROM \"%s\" WHERE (", t->name);
-	add_columns(sql, t, 0, t->n_keys, "$");
-	dlg_buf_add(sql, DLG_STR(") IN (VALUES "));
-	add_places(sql, t->n_keys, rows);
-	dlg_buf_add(sql, DLG_STR(")"));
-}
-
-typedef void write_fn(struct dlg_buf *sql, const struct db_table *t, unsigned rows);
-
-/* The statement for that many rows: prepared once, the least recently made one gives way. */
-static sqlite3_stmt *statement(struct db_conn *c, struct kept *kept, write_fn *write,
+/* The statement for that many rows, prepared when it is needed first. */
+static sqlite3_stmt *statement(struct db_conn *c, sqlite3_stmt **kept, write_fn *write,
 			       const struct db_table *t, unsigned rows)
 {
+	sqlite3_stmt **s = &kept[db_sql_index(rows)];
 	struct dlg_buf sql = { 0 };
-	struct kept *k;
 
-	for (int i = 0; i < KEEP; i++) {
-		if (kept[i].rows == rows)
-			return kept[i].stmt;
-	}
-	k = &kept[c->next++ % KEEP];
-	forget(k);
-	write(&sql, t, rows);
-	if (!sql.failed &&
-	    result_of(c, sqlite3_prepare_v2(c->db, sql.s, (int)sql.len, &k->stmt, NULL)) == DB_OK)
-		k->rows = rows;
+	if (*s)
+		return *s;
+	write(&dialect, &sql, t, rows);
+	if (!sql.failed)
+		result_of(c, sqlite3_prepare_v2(c->db, sql.s, (int)sql.len, s, NULL));
 	dlg_buf_free(&sql);
-	return k->rows ? k->stmt : NULL;
+	return *s;
 }
 
 static int bind(sqlite3_stmt *s, int at, const struct db_value *v)
@@ -215,17 +161,32 @@ static enum db_result execute(struct db_conn *c, sqlite3_stmt *s, const struct d
 	return ret;
 }
 
+static enum db_result in_steps(struct db_conn *c, sqlite3_stmt **kept, write_fn *write,
+			       const struct db_table *t, const struct db_value *values,
+			       unsigned width, unsigned n_rows)
+{
+	enum db_result ret = DB_OK;
+
+	while (n_rows && ret == DB_OK) {
+		unsigned step = db_sql_step(n_rows);
+
+		ret = execute(c, statement(c, kept, write, t, step), values, step * width);
+		values += (size_t)step * width;
+		n_rows -= step;
+	}
+	return ret;
+}
+
 static enum db_result upsert(struct db_conn *c, const struct db_table *t,
 			     const struct db_value *values, unsigned n_rows)
 {
-	return execute(c, statement(c, c->upsert, write_upsert, t, n_rows), values,
-		       n_rows * t->n_columns);
+	return in_steps(c, c->upsert, db_sql_upsert, t, values, t->n_columns, n_rows);
 }
 
 static enum db_result remove_rows(struct db_conn *c, const struct db_table *t,
 				  const struct db_value *keys, unsigned n_rows)
 {
-	return execute(c, statement(c, c->remove, write_remove, t, n_rows), keys, n_rows * t->n_keys);
+	return in_steps(c, c->remove, db_sql_remove, t, keys, t->n_keys, n_rows);
 }
 
 /* ---- reading ---- */
@@ -283,10 +244,7 @@ static enum db_result select_rows(struct db_conn *c, const struct db_table *t, s
 {
 	struct dlg_buf sql = { 0 };
 
-	dlg_buf_add(&sql, DLG_STR("SELECT "));
-	add_columns(&sql, t, 0, t->n_columns, "$");
-	dlg_buf_printf(&sql, " FROM \"%s\" WHERE \"%s\"=? ORDER BY ", t->name, t->column[0].name);
-	add_columns(&sql, t, 0, t->n_keys, "$");
+	db_sql_select(&dialect, &sql, t);
 	return query(c, &sql, node, fn, arg);
 }
 
@@ -303,7 +261,7 @@ static enum db_result count(struct db_conn *c, const struct db_table *t, struct 
 	int64_t n = 0;
 	enum db_result ret;
 
-	dlg_buf_printf(&sql, "SELECT count(*) FROM \"%s\" WHERE \"%s\"=?", t->name, t->column[0].name);
+	db_sql_count(&dialect, &sql, t);
 	ret = query(c, &sql, node, take_number, &n);
 	*out = (uint64_t)n;
 	return ret;
@@ -341,43 +299,12 @@ static enum db_result version(struct db_conn *c, const char *table, unsigned *ou
 
 /* ---- making the table ---- */
 
-static const char *type_of(enum db_kind kind)
-{
-	switch (kind) {
-	case DB_KEY_TEXT: return "TEXT NOT NULL";
-	case DB_KEY_INT: return "INTEGER NOT NULL";
-	case DB_COL_INT: return "INTEGER";
-	default: return "TEXT";
-	}
-}
-
-static void write_create(struct dlg_buf *sql, const struct db_table *t)
-{
-	dlg_buf_add(sql, DLG_STR("CREATE TABLE IF NOT EXISTS version ("
-				 "table_name TEXT NOT NULL PRIMARY KEY, "
-				 "table_version INTEGER NOT NULL DEFAULT 0);\n"));
-	dlg_buf_printf(sql, "CREATE TABLE IF NOT EXISTS \"%s\" (\n", t->name);
-	for (unsigned i = 0; i < t->n_columns; i++)
-		dlg_buf_printf(sql, "\t\"%s\" %s,\n", t->column[i].name, type_of(t->column[i].kind));
-	dlg_buf_add(sql, DLG_STR("\tPRIMARY KEY ("));
-	add_columns(sql, t, 0, t->n_keys, "$");
-	dlg_buf_add(sql, DLG_STR(")\n) WITHOUT ROWID;\n"));
-	for (unsigned i = 0; i < t->n_columns; i++) {
-		if (t->column[i].indexed)
-			dlg_buf_printf(sql, "CREATE INDEX IF NOT EXISTS \"%s_%s\" ON \"%s\" (\"%s\");\n",
-				       t->name, t->column[i].name, t->name, t->column[i].name);
-	}
-	dlg_buf_printf(sql, "INSERT OR IGNORE INTO version (table_name, table_version) "
-			    "VALUES ('%s', %u);\n", t->name, t->version);
-	dlg_buf_add(sql, (struct dlg_str){ "", 1 });
-}
-
 static enum db_result create(struct db_conn *c, const struct db_table *t)
 {
 	struct dlg_buf sql = { 0 };
 	enum db_result ret;
 
-	write_create(&sql, t);
+	db_sql_create(&dialect, &sql, t, 0);
 	ret = sql.failed ? DB_LOST : run(c, sql.s);
 	dlg_buf_free(&sql);
 	return ret;
