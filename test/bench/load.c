@@ -11,10 +11,10 @@
  *       -g         the callee rings first: 180
  *
  * A call is INVITE, 200, ACK, BYE, 200. The callee answers at once. Lines on stdout: "begin" and
- * "end" when the measured time does, then what was measured as JSON, times in microseconds. A latency
- * is what the proxy took: from the caller's sending to the arrival of the answer in the caller's
- * socket by the kernel's stamp, less what the callee took. So this program's own delays do not
- * count. */
+ * "end" when the measured time does, then what was measured as JSON, times in microseconds. A
+ * latency is what the proxy took: from the caller's sending to the arrival of the answer in the
+ * caller's socket by the kernel's stamp, less what the callee took. So this program's own delays do
+ * not count. */
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -86,6 +86,7 @@ static uint64_t t_begin, t_end; /* of the measured time */
 static int in_window;
 static struct {
 	uint64_t started, answered, ended, refused, lost, retransmitted, acks, skipped;
+	uint64_t finished; /* within the measured time, whenever started */
 } count;
 static uint32_t *setup_us, *teardown_us;
 static size_t n_setup, n_teardown;
@@ -376,6 +377,7 @@ static void on_bye_answer(struct call *c, uint64_t arrived)
 	list_remove(&retrying, c);
 	sample(teardown_us, &n_teardown, c, arrived);
 	count.ended += c->measured;
+	count.finished += in_window;
 	end_call(c);
 }
 
@@ -596,10 +598,10 @@ static void print_percentiles(const char *name, uint32_t *list, size_t n)
 	printf("}");
 }
 
-static void print_result(double seconds, uint64_t ended)
+static void print_result(double seconds)
 {
 	printf("{\"seconds\": %.6f, \"calls\": %llu, \"per_second\": %.2f", seconds,
-	       (unsigned long long)ended, (double)ended / seconds);
+	       (unsigned long long)count.finished, (double)count.finished / seconds);
 #define COUNT(name) printf(", \"" #name "\": %llu", (unsigned long long)count.name)
 	COUNT(started);
 	COUNT(answered);
@@ -671,16 +673,15 @@ static void prepare(void)
 
 int main(int argc, char **argv)
 {
-	uint64_t t, ended;
+	uint64_t t;
 
 	parse(argc, argv);
 	prepare();
 	run();
 	in_window = 0;
 	t = now();
-	ended = count.ended;
 	say("end");
 	drain();
-	print_result((double)(t - t_begin) / 1e9, ended);
+	print_result((double)(t - t_begin) / 1e9);
 	return 0;
 }
