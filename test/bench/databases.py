@@ -55,7 +55,7 @@ class Sqlite:
         self.dir = tempfile.mkdtemp(prefix="dlgbench.")
         _alive.add(self)
         self.file, self.stock_file = os.path.join(self.dir, "ours"), os.path.join(self.dir, "stock")
-        self.url, self.stock_url = "sqlite://" + self.file, "sqlite://" + self.stock_file
+        self.url, self.stock_url = "sqlite://" + self.file, "sqlite:///" + self.stock_file
         make_our_table(self.url)
         db = sqlite3.connect(self.stock_file)
         for table in ("standard", "dialog"):

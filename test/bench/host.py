@@ -9,7 +9,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(1, os.path.join(ROOT, "test", "e2e"))
 
-from proxy import MODULE, Proxy, quote  # noqa: E402
+from proxy import BAD, MODULE, NEVER, Proxy, quote  # noqa: E402,F401
 from rpc import RpcError  # noqa: E402
 
 NONE, STOCK, OURS = "none", "stock", "ours"
