@@ -11,7 +11,8 @@ CC = gcc
 endif
 CFLAGS = -O2 -g
 FUZZ_SECONDS = 5
-MODDIR = /usr/local/lib/kamailio/modules
+PREFIX = /usr/local
+MODDIR = $(PREFIX)/lib/kamailio/modules
 
 ifdef SAN
 B = build/san
@@ -35,13 +36,15 @@ engine := $(wildcard *.c mi/*.c) db/db.c
 adapter := $(wildcard host/kamailio/*.c)
 sim := $(filter-out %_test.c,$(wildcard test/sim/*.c))
 tests := $(wildcard test/unit/*_test.c test/sim/*_test.c)
+driver_test = $(B)/test/db/driver_test
+ctl_server = $(B)/test/ctl/server
 fuzz := $(filter-out %/replay.c,$(wildcard test/fuzz/*.c))
 drivers := $(patsubst db/%.c,$(B)/dialog_db_%.so,$(filter-out db/db.c db/sql.c,$(wildcard db/*.c)))
 examples := $(patsubst examples/%.c,$(B)/dlg_%.so,$(wildcard examples/*.c))
 
 .PHONY: all run test programs tsan lint objects install clean distclean
 .SECONDARY:
-all: $(B)/dialog.so $(drivers) $(examples)
+all: $(B)/dialog.so $(drivers) $(B)/dlgctl $(examples)
 
 # Included, so that make gets the headers first of all, and again when Kamailio was upgraded.
 ifeq ($(filter clean distclean,$(MAKECMDGOALS)),)
@@ -56,6 +59,10 @@ $(B)/dialog.so: $(patsubst %.c,$(B)/%.o,$(engine) $(adapter))
 
 $(B)/dlg_%.so: $(B)/examples/%.o
 	$(Q)$(module)
+
+$(B)/dlgctl: $(patsubst %.c,$(B)/%.o,$(wildcard ctl/*.c) dlg_row.c dlg_str.c dlg_route.c db/db.c)
+	$(Q)$(CC) $(CFLAGS) $(san) -o $@ $^ -lncursesw
+$(B)/ctl/ctl_db.o: CFLAGS += -DDLGCTL_MODDIR='"$(MODDIR)"'
 
 # Each driver brings its own helpers and needs its client library.
 lib_mysql = mariadb
@@ -83,10 +90,13 @@ $(B)/debug/%.o: %.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(strict) $(san) -DDLG_DEBUG -c -o $@ $<
 
-$(tests:%.c=$(B)/%) $(B)/doc/gen_states: $(B)/%: $(B)/debug/%.o \
+$(tests:%.c=$(B)/%) $(B)/doc/gen_states $(ctl_server): $(B)/%: $(B)/debug/%.o \
 		$(patsubst %.c,$(B)/debug/%.o,$(engine) $(sim))
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(san) -o $@ $^ $(shell pkg-config --libs check) -pthread $(wrap)
+$(driver_test): $(addprefix $(B)/debug/,test/db/driver_test.o db/db.o dlg_str.o)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(san) -o $@ $^ $(shell pkg-config --libs check)
 $(B)/test/sim/%: wrap = @test/sim/wrap.opts
 
 # libFuzzer where clang has it; else gcc builds programs that only replay the corpora.
@@ -111,19 +121,25 @@ run: all
 doc/states.md: $(B)/doc/gen_states
 	$(B)/doc/gen_states >$@
 
+db/schema/%.sql: $(B)/dlgctl $(drivers) dlg_row.h
+	@mkdir -p $(@D)
+	$(B)/dlgctl db schema $* >$@
+
 # Threads in place of processes; the thread sanitizer goes with no other one.
 race = build/tsan/test/sim/race_test
 tsan:
 	$(MAKE) SAN=1 B=build/tsan san=-fsanitize=thread $(race)
 
-programs: all $(if $(SAN),tsan) $(tests:%.c=$(B)/%) $(B)/doc/gen_states $(fuzz:%.c=build/fuzz/%)
+programs: all $(if $(SAN),tsan) $(tests:%.c=$(B)/%) $(driver_test) $(ctl_server) $(B)/doc/gen_states $(fuzz:%.c=build/fuzz/%)
 
 test:
 	./setup.sh test
 	$(MAKE) programs
 	FUZZ_SECONDS=$(FUZZ_SECONDS) DIALOG_SO=$(abspath $(B)/dialog.so) \
 		test/run "$(B)/doc/gen_states doc/states.md" $(tests:%.c=$(B)/%) \
-		$(if $(SAN),$(race)) $(fuzz:%.c=build/fuzz/%) test/e2e/run
+		$(if $(SAN),$(race)) $(fuzz:%.c=build/fuzz/%) \
+		"test/db/run $(abspath $(driver_test))" \
+		"test/ctl/run $(B)/dlgctl $(ctl_server)" test/e2e/run
 
 objects: $(patsubst %.c,$(B)/%.o,$(engine) $(wildcard db/*.c) $(adapter) $(wildcard doc/*.c examples/*.c test/*/*.c))
 
@@ -146,6 +162,9 @@ lint:
 install: all
 	install -d $(DESTDIR)$(MODDIR)
 	install -m 644 $(B)/dialog.so $(drivers) $(examples) $(DESTDIR)$(MODDIR)
+	install -D -t $(DESTDIR)$(PREFIX)/bin $(B)/dlgctl
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man1 ctl/dlgctl.1
+	install -D -m 644 ctl/dlgctl.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/dlgctl
 
 clean:
 	rm -rf build/plain build/san build/tsan build/fuzz build/clang build/run

@@ -7,8 +7,9 @@
 set -eu
 
 build="gcc make libc6-dev dpkg-dev ca-certificates netbase kamailio"
-build="$build libsqlite3-dev libmariadb-dev libpq-dev"
-test="$build pkg-config check sip-tester python3"
+build="$build libsqlite3-dev libmariadb-dev libpq-dev libncurses-dev"
+test="$build pkg-config check sip-tester python3 mariadb-server postgresql"
+test="$test tmux man-db groff"
 lint="$test clang clang-tidy libclang-rt-dev cppcheck shellcheck"
 
 case "${1-test}" in
@@ -44,10 +45,12 @@ install() { apt install --no-install-recommends $missing "$@"; }
 install --simulate >/dev/null 2>&1 || apt update # no package lists yet
 install || { apt update && install; }            # or old ones
 
-# The package starts a proxy of its own on port 5060 of every address; nobody asked for that one.
-case "$missing" in *kamailio*)
-	if [ -d /run/systemd/system ]; then
-		echo "Disabling the service kamailio.service that its package has just enabled."
-		$as_root systemctl disable --now kamailio.service
-	fi ;;
-esac
+# These packages start a server of their own; nobody asked for that one.
+for service in kamailio mariadb postgresql; do
+	case "$missing" in *"$service"*)
+		if [ -d /run/systemd/system ]; then
+			echo "Disabling the service $service that its package has just enabled."
+			$as_root systemctl disable --now "$service"
+		fi ;;
+	esac
+done

@@ -137,6 +137,9 @@ struct db_driver {
 	 * none, or is not there. */
 	enum db_result (*version)(struct db_conn *conn, const char *table, unsigned *out);
 
+	/* Append the SQL that create() runs, for people. */
+	void (*schema)(const struct db_table *t, struct dlg_buf *out);
+
 	/* Make the table, its indexes, its row in `version` (and that table if needed). What exists
 	 * stays as it is. */
 	enum db_result (*create)(struct db_conn *conn, const struct db_table *t);

@@ -23,6 +23,7 @@ static const struct db_sql_dialect dialect = {
 	.assignment = "$=VALUES($)",
 	.type = { "VARCHAR(64) NOT NULL", "BIGINT NOT NULL", "BIGINT", "MEDIUMTEXT" },
 	.key_len = "(191)",
+	.using = "",
 	.table_options = " ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin",
 	.insert_version = "INSERT IGNORE INTO version (table_name, table_version) "
 			  "VALUES ('%s', %u);\n",
@@ -473,13 +474,19 @@ static enum db_result version(struct db_conn *c, const char *table, unsigned *ou
 	return ret;
 }
 
+static void schema(const struct db_table *t, struct dlg_buf *out)
+{
+	db_sql_create(&dialect, out, t, 1);
+}
+
 /* One statement after the other. */
 static enum db_result create(struct db_conn *c, const struct db_table *t)
 {
 	struct dlg_buf sql = { 0 };
 	enum db_result ret = DB_OK;
 
-	db_sql_create(&dialect, &sql, t, 1);
+	schema(t, &sql);
+	dlg_buf_add(&sql, (struct dlg_str){ "", 1 });
 	if (sql.failed)
 		ret = no_memory(c);
 	for (const char *at = sql.s, *end; ret == DB_OK && (end = strstr(at, ";\n")); at = end + 2)
@@ -493,5 +500,5 @@ const struct db_driver DB_DRIVER_SYMBOL = {
 	.abi = DB_DRIVER_ABI, .size = sizeof(struct db_driver), .name = "mysql", .schemes = "mysql",
 	.open = open_it, .close = close_it, .error = error, .begin = begin, .commit = commit,
 	.rollback = rollback, .upsert = upsert, .remove = remove_rows, .select = select_rows,
-	.count = count, .columns = columns, .version = version, .create = create,
+	.count = count, .columns = columns, .version = version, .schema = schema, .create = create,
 };

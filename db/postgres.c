@@ -30,6 +30,7 @@ static const struct db_sql_dialect dialect = {
 	.assignment = "$=excluded.$",
 	.type = { "VARCHAR(64) NOT NULL", "BIGINT NOT NULL", "BIGINT", "TEXT" },
 	.key_len = "",
+	.using = " USING hash",
 	.table_options = "",
 	.insert_version = "INSERT INTO version (table_name, table_version) VALUES ('%s', %u) "
 			  "ON CONFLICT DO NOTHING;\n",
@@ -482,12 +483,18 @@ static enum db_result version(struct db_conn *c, const char *table, unsigned *ou
 	return ret;
 }
 
+static void schema(const struct db_table *t, struct dlg_buf *out)
+{
+	db_sql_create(&dialect, out, t, 0);
+}
+
 static enum db_result create(struct db_conn *c, const struct db_table *t)
 {
 	struct dlg_buf sql = { 0 };
 	enum db_result ret;
 
-	db_sql_create(&dialect, &sql, t, 0);
+	schema(t, &sql);
+	dlg_buf_add(&sql, (struct dlg_str){ "", 1 });
 	if (sql.failed)
 		note(c, "no memory");
 	ret = sql.failed ? DB_LOST : run(c, sql.s);
@@ -501,5 +508,5 @@ const struct db_driver DB_DRIVER_SYMBOL = {
 	.schemes = "postgres postgresql", .open = open_it, .close = close_it, .error = error,
 	.begin = begin, .commit = commit, .rollback = rollback, .upsert = upsert,
 	.remove = remove_rows, .select = select_rows, .count = count, .columns = columns,
-	.version = version, .create = create,
+	.version = version, .schema = schema, .create = create,
 };

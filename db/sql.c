@@ -116,8 +116,8 @@ static void add_index(const struct db_sql_dialect *d, struct dlg_buf *out, const
 	if (inside)
 		dlg_buf_printf(out, ",\n\tKEY %c%s_%s%c (", d->quote, t->name, column, d->quote);
 	else
-		dlg_buf_printf(out, "CREATE INDEX IF NOT EXISTS %c%s_%s%c ON %c%s%c (", d->quote,
-			       t->name, column, d->quote, d->quote, t->name, d->quote);
+		dlg_buf_printf(out, "CREATE INDEX IF NOT EXISTS %c%s_%s%c ON %c%s%c%s (", d->quote,
+			       t->name, column, d->quote, d->quote, t->name, d->quote, d->using);
 	add_name(d, out, column);
 	add(out, d->key_len);
 	add(out, inside ? ")" : ");\n");
@@ -155,7 +155,6 @@ void db_sql_create(const struct db_sql_dialect *d, struct dlg_buf *out, const st
 	if (!indexes_inside)
 		add_indexes(d, out, t, 0);
 	dlg_buf_printf(out, d->insert_version, t->name, t->version);
-	dlg_buf_add(out, (struct dlg_str){ "", 1 });
 }
 
 unsigned db_sql_step(unsigned left)

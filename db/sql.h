@@ -16,6 +16,7 @@ struct db_sql_dialect {
 	const char *assignment;
 	const char *type[4];     /* by enum db_kind */
 	const char *key_len;     /* appended to an indexed column: "(191)" */
+	const char *using;       /* kind of index, where texts are too long for the usual one */
 	const char *table_options;
 	const char *insert_version; /* %s: name, %u: version */
 };
@@ -29,8 +30,8 @@ void db_sql_remove(const struct db_sql_dialect *d, struct dlg_buf *out, const st
 void db_sql_select(const struct db_sql_dialect *d, struct dlg_buf *out, const struct db_table *t);
 void db_sql_count(const struct db_sql_dialect *d, struct dlg_buf *out, const struct db_table *t);
 
-/* Everything that create() runs, statements ended by ";\n", NUL-terminated. The index is part of the
- * table where `indexes_inside`. */
+/* Everything that create() runs, statements ended by ";\n". The index is part of the table where
+ * `indexes_inside`. */
 void db_sql_create(const struct db_sql_dialect *d, struct dlg_buf *out, const struct db_table *t,
 		   int indexes_inside);
 

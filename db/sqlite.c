@@ -19,6 +19,7 @@ static const struct db_sql_dialect dialect = {
 	.assignment = "$=excluded.$",
 	.type = { "TEXT NOT NULL", "INTEGER NOT NULL", "INTEGER", "TEXT" },
 	.key_len = "",
+	.using = "",
 	.table_options = " WITHOUT ROWID",
 	.insert_version = "INSERT OR IGNORE INTO version (table_name, table_version) "
 			  "VALUES ('%s', %u);\n",
@@ -299,12 +300,18 @@ static enum db_result version(struct db_conn *c, const char *table, unsigned *ou
 
 /* ---- making the table ---- */
 
+static void schema(const struct db_table *t, struct dlg_buf *out)
+{
+	db_sql_create(&dialect, out, t, 0);
+}
+
 static enum db_result create(struct db_conn *c, const struct db_table *t)
 {
 	struct dlg_buf sql = { 0 };
 	enum db_result ret;
 
-	db_sql_create(&dialect, &sql, t, 0);
+	schema(t, &sql);
+	dlg_buf_add(&sql, (struct dlg_str){ "", 1 });
 	ret = sql.failed ? DB_LOST : run(c, sql.s);
 	dlg_buf_free(&sql);
 	return ret;
@@ -316,5 +323,5 @@ const struct db_driver DB_DRIVER_SYMBOL = {
 	.schemes = "sqlite", .makes_tables = 1, .open = open_it, .close = close_it, .error = error,
 	.begin = begin, .commit = commit, .rollback = rollback, .upsert = upsert,
 	.remove = remove_rows, .select = select_rows, .count = count, .columns = columns,
-	.version = version, .create = create,
+	.version = version, .schema = schema, .create = create,
 };

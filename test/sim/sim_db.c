@@ -284,6 +284,11 @@ static enum db_result version(struct db_conn *conn, const char *table, unsigned 
 	return call(NULL, SIM_DB_VERSION);
 }
 
+static void schema(const struct db_table *t, struct dlg_buf *out)
+{
+	dlg_buf_printf(out, "-- %s\n", t->name);
+}
+
 static enum db_result create(struct db_conn *conn, const struct db_table *t)
 {
 	(void)conn;
@@ -295,7 +300,8 @@ static const struct db_driver driver = {
 	.abi = DB_DRIVER_ABI, .size = sizeof(driver), .name = "fake", .schemes = "fake",
 	.open = open_it, .close = close_it, .error = error, .begin = begin, .commit = commit,
 	.rollback = rollback, .upsert = upsert, .remove = remove_rows, .select = select_rows,
-	.count = count, .columns = columns, .version = version, .create = create,
+	.count = count, .columns = columns, .version = version, .schema = schema,
+	.create = create,
 };
 
 /* ---- for tests ---- */
