@@ -342,7 +342,7 @@ static void sample(uint32_t *list, size_t *n, const struct call *c, uint64_t arr
 	uint64_t took = arrived - c->sent;
 
 	took = took > c->callee_took ? took - c->callee_took : 0;
-	if (c->measured && !c->tries && *n < SAMPLES)
+	if (c->measured && *n < SAMPLES)
 		list[(*n)++] = (uint32_t)(took / 1000);
 }
 
