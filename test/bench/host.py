@@ -9,6 +9,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(1, os.path.join(ROOT, "test", "e2e"))
 
+import proxy  # noqa: E402,F401
 from proxy import BAD, MODULE, NEVER, Proxy, quote  # noqa: E402,F401
 from rpc import RpcError  # noqa: E402
 
