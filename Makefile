@@ -37,7 +37,7 @@ engine := $(wildcard *.c mi/*.c) db/db.c
 adapter := $(wildcard host/kamailio/*.c)
 sim := $(filter-out %_test.c,$(wildcard test/sim/*.c))
 tests := $(wildcard test/unit/*_test.c test/sim/*_test.c)
-driver_test = $(B)/test/db/driver_test
+db_tests := $(wildcard test/db/*_test.c)
 ctl_server = $(B)/test/ctl/server
 fuzz := $(filter-out %/replay.c,$(wildcard test/fuzz/*.c))
 drivers := $(patsubst db/%.c,$(B)/dialog_db_%.so,$(filter-out db/db.c db/sql.c,$(wildcard db/*.c)))
@@ -91,14 +91,13 @@ $(B)/debug/%.o: %.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(strict) $(san) -DDLG_DEBUG -c -o $@ $<
 
-$(tests:%.c=$(B)/%) $(B)/doc/gen_states $(ctl_server): $(B)/%: $(B)/debug/%.o \
+$(db_tests:%.c=$(B)/%): $(B)/debug/test/db/kit.o
+$(tests:%.c=$(B)/%) $(db_tests:%.c=$(B)/%) $(B)/doc/gen_states $(ctl_server): $(B)/%: $(B)/debug/%.o \
 		$(patsubst %.c,$(B)/debug/%.o,$(engine) $(sim))
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(san) -o $@ $^ $(shell pkg-config --libs check) -pthread $(wrap)
-$(driver_test): $(addprefix $(B)/debug/,test/db/driver_test.o db/db.o dlg_str.o)
-	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(san) -o $@ $^ $(shell pkg-config --libs check)
 $(B)/test/sim/%: wrap = @test/sim/wrap.opts
+$(B)/test/unit/dlg_profile_values_test: wrap = -Wl,--wrap=dlg_str_hash_secret
 
 # libFuzzer where clang has it; else gcc builds programs that only replay the corpora.
 fuzzer := $(shell echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' | \
@@ -131,7 +130,8 @@ race = build/tsan/test/sim/race_test
 tsan:
 	$(MAKE) SAN=1 B=build/tsan san=-fsanitize=thread $(race)
 
-programs: all $(if $(SAN),tsan) $(tests:%.c=$(B)/%) $(driver_test) $(ctl_server) $(B)/doc/gen_states $(fuzz:%.c=build/fuzz/%)
+programs: all $(if $(SAN),tsan) $(tests:%.c=$(B)/%) $(db_tests:%.c=$(B)/%) $(ctl_server) $(B)/doc/gen_states \
+	$(fuzz:%.c=build/fuzz/%)
 
 test:
 	./setup.sh test
@@ -139,7 +139,7 @@ test:
 	FUZZ_SECONDS=$(FUZZ_SECONDS) DIALOG_SO=$(abspath $(B)/dialog.so) \
 		test/run "$(B)/doc/gen_states doc/states.md" $(tests:%.c=$(B)/%) \
 		$(if $(SAN),$(race)) $(fuzz:%.c=build/fuzz/%) \
-		"test/db/run $(abspath $(driver_test))" \
+		"test/db/run $(B) $(db_tests:%.c=$(B)/%)" \
 		"test/ctl/run $(B)/dlgctl $(ctl_server)" test/e2e/run
 
 bench: all

@@ -351,9 +351,9 @@ static size_t find_outside(struct dlg_str v, struct dlg_str what)
 	for (size_t i = 0; i < v.len; i++) {
 		if (!depth && i + what.len <= v.len && !memcmp(v.s + i, what.s, what.len))
 			return i;
-		if (strchr("({[", v.s[i]))
+		if (memchr("({[", v.s[i], 3))
 			depth++;
-		else if (depth && strchr(")}]", v.s[i]))
+		else if (depth && memchr(")}]", v.s[i], 3))
 			depth--;
 	}
 	return v.len;

@@ -296,16 +296,30 @@ static int insert(struct host_msg *msg, const struct host_info *info, struct dlg
 	return ret;
 }
 
+/* The last message that could have given the INVITE a transaction is through (two workers may
+ * have processed the original and a retransmission at the same time): the call never was. Entry
+ * lock held. */
+static void abandon_locked(struct dlg_cell *dlg)
+{
+	if (!(dlg->flags & DLG_F_ATTACHED))
+		apply_locked(dlg, DLG_EV_ABANDON, DLG_END_PROXY, 0);
+}
+
+/* 1; 0: another worker's script is dealing with this INVITE; -1 no memory. */
 static int create(struct host_msg *msg, struct dlg_ctx *ctx, const struct host_info *info)
 {
 	struct dlg_cell *dlg;
+	int ret = insert(msg, info, &dlg);
 
-	if (insert(msg, info, &dlg) < 0) {
+	if (ret < 0) {
 		dlg_state_count(&dlg_state_counters()->refused);
 		HOST_LOG(HOST_ERROR, "no memory: the call %.*s is not tracked",
 			 DLG_STR_ARG(info->call_id));
-		return -1;
 	}
+	if (ret == 0)
+		dlg_hash_put_last(dlg, DLG_BY_MESSAGE, abandon_locked);
+	if (ret < 1)
+		return ret;
 	*ctx = (struct dlg_ctx){ .dlg = dlg, .dir = DLG_DIR_DOWNSTREAM, .method = HOST_INVITE,
 				 .created = 1, .searched = 1, .cseq = info->cseq };
 	add_cookie(msg, dlg);
@@ -324,6 +338,7 @@ int dlg_handlers_create(struct host_msg *msg)
 	struct dlg_ctx *ctx = host_ctx(msg);
 	struct host_info info;
 	struct host_tx *t;
+	int ret;
 
 	if (!ctx)
 		return -1;
@@ -336,8 +351,9 @@ int dlg_handlers_create(struct host_msg *msg)
 	}
 	if (host_tx_is_retransmission(msg))
 		return 0;
-	if (create(msg, ctx, &info) < 0)
-		return -1;
+	ret = create(msg, ctx, &info);
+	if (ret < 1)
+		return ret;
 	t = host_tx_current(msg);
 	if (t)
 		attach(msg, ctx, t);
@@ -688,15 +704,6 @@ void dlg_handlers_on_tx_event(struct dlg_tx *tx, enum dlg_tx_event event, struct
 }
 
 /* ---- the message is through ---- */
-
-/* The last message that could have given the INVITE a transaction is through (two workers may
- * have processed the original and a retransmission at the same time): the call never was. Entry
- * lock held. */
-static void abandon_locked(struct dlg_cell *dlg)
-{
-	if (!(dlg->flags & DLG_F_ATTACHED))
-		apply_locked(dlg, DLG_EV_ABANDON, DLG_END_PROXY, 0);
-}
 
 /* The limit for the ACK is there to end calls that nobody takes part in. An ACK that
  * dlg_match_mode does not let match proves that this is none: the limit goes, the state stays. */

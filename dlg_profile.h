@@ -60,9 +60,10 @@ struct dlg_profile_want {
 
 enum { DLG_PROFILE_WANTS_MAX = 32 };
 
-/* Join all of `wants`, or none. One step for all other limited joinings in all processes: they
- * are serialized, so that a joining which is undone never turns another one away. 1 joined; 0 a
- * limit would be exceeded; -1 as dlg_profile_join(). Nothing has changed unless 1. */
+/* Join all of `wants` (1 to DLG_PROFILE_WANTS_MAX), or none. Each limit holds for what the whole
+ * list makes of its count. One step for all other limited joinings in all processes: they are
+ * serialized, so that a joining which is undone never turns another one away. 1 joined; 0 a limit
+ * would be exceeded; -1 as dlg_profile_join(). Nothing has changed unless 1. */
 int dlg_profile_join_limited(struct dlg_cell *dlg, const struct dlg_profile_want *wants,
 			     unsigned n);
 
@@ -133,5 +134,9 @@ void dlg_profile_census_locked(const struct dlg_cell *dlg, struct dlg_profile_ce
 
 /* The same sums from the counters. Takes and drops leaf locks. */
 void dlg_profile_census_counters(struct dlg_profile_census *out);
+
+/* Grows when a joining begins and when it is done. When it and the counters' sums are the same
+ * before and after something, no membership has come or gone meanwhile. No lock. */
+uint64_t dlg_profile_moves(void);
 
 #endif

@@ -125,7 +125,6 @@ static int print_schema(const char *scheme)
 	}
 	driver->schema(&table, &sql);
 	ctl_flush(&sql);
-	fflush(stdout);
 	dlg_buf_free(&sql);
 	return CTL_OK;
 }

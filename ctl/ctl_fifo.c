@@ -12,9 +12,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static char reply_path[PATH_MAX]; /* ours, while it exists */
-static char reason[512];
+static char reply_path[PATH_MAX];
+static volatile sig_atomic_t reply_exists; /* perhaps: it may be removed by that name */
+static char reason[PATH_MAX + 512];
 static int error_code;
+int (*ctl_break)(void);
 
 const char *ctl_reason(void)
 {
@@ -53,63 +55,132 @@ static int away(const char *fmt, ...)
 
 static void remove_reply(void)
 {
-	if (reply_path[0])
+	if (reply_exists)
 		unlink(reply_path);
-	reply_path[0] = '\0';
+	reply_exists = 0;
 }
 
 static void on_signal(int number)
 {
-	if (reply_path[0])
-		unlink(reply_path);
+	remove_reply();
 	signal(number, SIG_DFL);
 	raise(number);
 }
 
+void ctl_catch_signals(void (*fn)(int number))
+{
+	static const int deadly[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
+	struct sigaction action = { .sa_handler = fn }, old;
+
+	for (size_t i = 0; i < sizeof(deadly) / sizeof(deadly[0]); i++) {
+		if (sigaction(deadly[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN)
+			sigaction(deadly[i], &action, NULL); /* nohup stays nohup */
+	}
+}
+
 static void guard_once(void)
 {
-	static const int deadly[] = { SIGINT, SIGTERM, SIGHUP };
 	static int done;
 
 	if (done++)
 		return;
 	atexit(remove_reply);
-	for (size_t i = 0; i < sizeof(deadly) / sizeof(deadly[0]); i++)
-		signal(deadly[i], on_signal);
+	if (!ctl_break)
+		ctl_catch_signals(on_signal);
 }
 
-/* The server must be able to write to it, and nobody else to read: where it runs as another user, that
- * one gets it if we may give it away. */
-static void admit_server(const char *path)
+/* The proxy must be able to write to it, and as few others as possible. Where it runs as another
+ * user, that one gets it if we may give it away; else the group that our common FIFO belongs to, if
+ * we are in it; else everybody may write, nobody but us read. By descriptor: what has that name now
+ * may be another file. */
+static void admit_server(int fd)
 {
 	struct stat st;
 
-	if (stat(ctl_options.fifo, &st) < 0 || st.st_uid == geteuid())
+	if (stat(ctl_options.fifo, &st) < 0 || st.st_uid == geteuid() ||
+	    fchown(fd, st.st_uid, (gid_t)-1) == 0)
 		return;
-	if (chown(path, st.st_uid, (gid_t)-1) < 0 && chmod(path, 0622) < 0)
-		return;
+	if (st.st_mode & S_IWGRP && fchown(fd, (uid_t)-1, st.st_gid) == 0)
+		fchmod(fd, 0620);
+	else
+		fchmod(fd, 0622);
+}
+
+/* Is it the one that we have made? */
+static int is_ours(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode) && st.st_uid == geteuid();
+}
+
+/* A name that nobody can have made before us. */
+static int name_reply(void)
+{
+	unsigned long long salt;
+	int n;
+
+	if (getrandom(&salt, sizeof(salt), 0) != (ssize_t)sizeof(salt))
+		return away("no random number for the reply's name: %s", strerror(errno));
+	n = snprintf(reply_path, sizeof(reply_path), "%s/dlgctl.%d.%016llx", ctl_options.reply_dir,
+		     (int)getpid(), salt);
+	return n < PATH_MAX ? 0 : away("the name of the reply directory is too long");
+}
+
+static int open_reply(void)
+{
+	int fd;
+
+	if (mkfifo(reply_path, 0600) < 0)
+		return -1;
+	fd = open(reply_path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 || is_ours(fd))
+		return fd;
+	close(fd);
+	errno = EEXIST;
+	return -1;
 }
 
 /* Descriptor of a fresh FIFO, or -1. */
 static int make_reply(void)
 {
-	unsigned long long salt;
-	char path[PATH_MAX];
 	int fd;
 
 	guard_once();
-	if (getrandom(&salt, sizeof(salt), 0) != (ssize_t)sizeof(salt))
-		salt = (unsigned long long)getpid();
-	snprintf(path, sizeof(path), "%s/dlgctl.%d.%llx", ctl_options.reply_dir, (int)getpid(), salt);
-	if (mkfifo(path, 0600) < 0) {
+	if (name_reply() != 0)
+		return -1;
+	reply_exists = 1; /* before it is made: a signal may come in between */
+	fd = open_reply();
+	if (fd < 0)
 		away("no reply can be made in %s: %s (option --reply-dir, the module's reply_dir)",
 		     ctl_options.reply_dir, strerror(errno));
-		return -1;
-	}
-	memcpy(reply_path, path, sizeof(path));
-	fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-	admit_server(path);
+	else
+		admit_server(fd);
 	return fd;
+}
+
+/* ---- waiting ---- */
+
+enum { SLICE_MS = 100 };
+
+/* Wait until `fd` is ready, for the time-out at most. 0; CTL_AWAY when it was broken off, or it never
+ * was: then the reason is for the caller to say. */
+static int await(int fd, short events)
+{
+	struct pollfd p = { .fd = fd, .events = events };
+	int left = (int)ctl_options.timeout_ms, ready = 0;
+
+	while (left > 0 && ready <= 0) {
+		int slice = ctl_break && left > SLICE_MS ? SLICE_MS : left;
+
+		if (ctl_break && ctl_break())
+			break;
+		ready = poll(&p, 1, slice);
+		if (ready < 0 && errno != EINTR)
+			break;
+		left -= slice;
+	}
+	return ready > 0 ? 0 : CTL_AWAY;
 }
 
 /* ---- the request ---- */
@@ -119,184 +190,121 @@ static int no_fifo(int err)
 	if (err == ENOENT)
 		return away("there is no FIFO %s: is the proxy running, and is that its fifo_name?",
 			    ctl_options.fifo);
-	if (err == ENXIO)
+	if (err == ENXIO || err == EPIPE)
 		return away("nobody reads the FIFO %s: the proxy is not running", ctl_options.fifo);
 	return away("the FIFO %s cannot be opened: %s", ctl_options.fifo, strerror(err));
 }
 
-/* Blanks at the ends would be trimmed, line ends taken for the end: such values go in quotes. */
-static int add_argument(struct dlg_buf *out, const char *value)
+/* Up to PIPE_BUF bytes go out at once or not at all, so that requests of several clients do not mix. */
+static int write_all(int fd, struct dlg_str bytes)
 {
-	size_t len = strlen(value);
-	int quoted = !len || strchr(" \t", value[0]) || strchr(" \t", value[len - 1]) ||
-		     strpbrk(value, "\r\n");
+	while (bytes.len) {
+		ssize_t n = write(fd, bytes.s, bytes.len);
 
-	if (strchr(value, '"'))
-		return away("a value with a double quote cannot be sent");
-	dlg_buf_printf(out, quoted ? "\"%s\"\n" : "%s\n", value);
+		if (n > 0) {
+			bytes.s += n;
+			bytes.len -= (size_t)n;
+		} else if (n < 0 && errno != EAGAIN && errno != EINTR) {
+			return no_fifo(errno);
+		} else if (await(fd, POLLOUT) != 0) {
+			return away("the FIFO %s takes nothing: the proxy hangs", ctl_options.fifo);
+		}
+	}
 	return 0;
 }
 
 static int write_request(const struct dlg_buf *request)
 {
-	int fd = open(ctl_options.fifo, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+	int fd = open(ctl_options.fifo, O_WRONLY | O_NONBLOCK | O_CLOEXEC), ret;
 	struct stat st;
-	ssize_t n;
 
 	if (fd < 0)
 		return no_fifo(errno);
-	if (fstat(fd, &st) < 0 || !S_ISFIFO(st.st_mode)) {
-		close(fd);
-		return away("%s is no FIFO", ctl_options.fifo);
-	}
-	n = write(fd, request->s, request->len);
+	if (fstat(fd, &st) < 0 || !S_ISFIFO(st.st_mode))
+		ret = away("%s is no FIFO", ctl_options.fifo);
+	else
+		ret = write_all(fd, dlg_buf_view(request));
 	close(fd);
-	if (n != (ssize_t)request->len)
-		return away("the FIFO %s takes nothing: the proxy hangs", ctl_options.fifo);
-	return 0;
+	return ret;
 }
 
 static int send_request(const char *command, const char *const *args, unsigned n)
 {
 	struct dlg_buf request = { 0 };
-	int ret = 0;
+	int ret;
 
-	dlg_buf_printf(&request, ":%s:%s\n", command, strrchr(reply_path, '/') + 1);
-	for (unsigned i = 0; i < n && !ret; i++)
-		ret = add_argument(&request, args[i]);
-	dlg_buf_add(&request, DLG_STR("\n"));
-	if (!ret)
-		ret = request.failed ? away("no memory") : write_request(&request);
+	ctl_request(&request, command, strrchr(reply_path, '/') + 1, args, n);
+	ret = request.failed ? away("no memory") : write_request(&request);
 	dlg_buf_free(&request);
 	return ret;
 }
 
 /* ---- the reply ---- */
 
-struct reader {
-	int fd;
-	ctl_line_fn *fn;
-	void *arg;
-	struct dlg_buf line; /* what has come of it */
-	int seen_status, complete, stopped, status;
-};
-
-static void split(char *text, struct ctl_line *line)
+static int no_answer(const struct ctl_reply *r)
 {
-	char *colons;
-
-	for (line->depth = 0; *text == '\t'; text++)
-		line->depth++;
-	colons = strstr(text, ":: ");
-	line->name = text;
-	line->value = text + strlen(text);
-	if (colons) {
-		*colons = '\0';
-		line->value = colons + 3;
-	} else {
-		line->value = text;
-		line->name = line->value + strlen(text);
-	}
+	if (r->status)
+		return away("the answer stopped for %u s: the proxy hangs",
+			    ctl_options.timeout_ms / 1000);
+	return away("no answer within %u s: the proxy hangs, or its reply_dir is not %s, or it may not "
+		    "write there",
+		    ctl_options.timeout_ms / 1000, ctl_options.reply_dir);
 }
 
-static void take_status(struct reader *r, const char *text)
+/* The module of an earlier version knows fewer commands. */
+static int refused(const struct ctl_reply *r)
 {
-	r->seen_status = 1;
-	r->status = atoi(text);
-	if (r->status == 200)
-		return;
 	error_code = r->status;
-	snprintf(reason, sizeof(reason), "%s", text);
-	r->complete = 1;
+	if (r->status == 500 && strstr(r->error, "not available"))
+		snprintf(reason, sizeof(reason), "%s: the proxy's module is older than this dlgctl",
+			 r->error);
+	else
+		snprintf(reason, sizeof(reason), "%s", r->error);
+	return CTL_NO;
 }
 
-static void take_line(struct reader *r, char *text)
+static int verdict(const struct ctl_reply *r)
 {
-	struct ctl_line line;
-
-	if (!r->seen_status) {
-		take_status(r, text);
-	} else if (!*text) {
-		r->complete = 1;
-	} else if (r->fn && !r->stopped && r->status == 200) {
-		r->complete = 0;
-		split(text, &line);
-		r->stopped = r->fn(&line, r->arg);
-	}
+	if (r->failed)
+		return away("no memory");
+	if (!r->complete && !r->stopped)
+		return away("the answer ended too early: the proxy was stopped, or we were too slow");
+	return r->status == 200 ? CTL_OK : refused(r);
 }
 
-static void take_bytes(struct reader *r, const char *bytes, size_t n)
-{
-	while (n) {
-		const char *end = memchr(bytes, '\n', n);
-		size_t len = end ? (size_t)(end - bytes) : n;
-
-		dlg_buf_add(&r->line, (struct dlg_str){ bytes, len });
-		if (!end)
-			return;
-		dlg_buf_add(&r->line, (struct dlg_str){ "", 1 });
-		if (!r->line.failed)
-			take_line(r, r->line.s);
-		dlg_buf_reset(&r->line);
-		bytes += len + 1;
-		n -= len + 1;
-	}
-}
-
-/* Bytes until the writer closes. 0 or CTL_AWAY. */
-static int read_all(struct reader *r)
+/* Bytes until the writer closes. */
+static int read_all(int fd, struct ctl_reply *r)
 {
 	static char bytes[65536];
-	struct pollfd p = { .fd = r->fd, .events = POLLIN };
 
 	while (!r->stopped) {
-		int ready = poll(&p, 1, (int)ctl_options.timeout_ms);
 		ssize_t n;
 
-		if (ready < 0 && errno == EINTR)
-			continue;
-		if (ready <= 0)
-			return away("no answer within %u s: the proxy hangs, or may not write to %s",
-				    ctl_options.timeout_ms / 1000, ctl_options.reply_dir);
-		n = read(r->fd, bytes, sizeof(bytes));
+		if (await(fd, POLLIN) != 0)
+			return no_answer(r);
+		n = read(fd, bytes, sizeof(bytes));
 		if (n < 0 && (errno == EINTR || errno == EAGAIN))
 			continue;
 		if (n <= 0)
 			break;
-		take_bytes(r, bytes, (size_t)n);
+		ctl_reply_feed(r, (struct dlg_str){ bytes, (size_t)n });
 	}
-	if (!r->complete && !r->stopped)
-		return away("the answer ended too early: the proxy was stopped, or we were too slow");
-	return r->status == 200 ? CTL_OK : CTL_NO;
+	return verdict(r);
 }
 
 int ctl_call(const char *command, const char *const *args, unsigned n, ctl_line_fn *fn, void *arg)
 {
-	struct reader r = { .fn = fn, .arg = arg, .fd = make_reply() };
-	int ret;
+	struct ctl_reply r = { .fn = fn, .arg = arg };
+	int fd = make_reply(), ret = CTL_AWAY;
 
-	if (r.fd < 0) {
-		remove_reply();
-		return CTL_AWAY;
-	}
-	ret = send_request(command, args, n);
-	if (!ret)
-		ret = read_all(&r);
-	close(r.fd);
+	error_code = 0;
+	if (fd >= 0)
+		ret = send_request(command, args, n);
+	if (fd >= 0 && !ret)
+		ret = read_all(fd, &r);
+	if (fd >= 0)
+		close(fd);
 	remove_reply();
 	dlg_buf_free(&r.line);
 	return ret;
-}
-
-char *ctl_attr(char *value, const char *name)
-{
-	char key[64], *at = NULL, *p = value;
-
-	snprintf(key, sizeof(key), " %s=", name);
-	while ((p = strstr(p, key)))
-		at = p++;
-	if (!at)
-		return NULL;
-	*at = '\0';
-	return at + strlen(key);
 }

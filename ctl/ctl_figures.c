@@ -80,7 +80,7 @@ struct table {
 	unsigned long n;
 	const char *head; /* printed when the proxy has answered; NULL: it was, or none is wanted */
 	const char *only; /* this profile's values */
-	int is_it;
+	int is_it, found;
 };
 
 static void print_head(struct table *t)
@@ -95,6 +95,7 @@ static void row(const char *name, int with_value, long long count, long long val
 	struct table *t = arg;
 
 	t->is_it = t->only && !strcmp(name, t->only);
+	t->found |= t->is_it;
 	if (t->only)
 		return;
 	print_head(t);
@@ -103,7 +104,8 @@ static void row(const char *name, int with_value, long long count, long long val
 
 		if (with_value)
 			snprintf(number, sizeof(number), "%lld", values);
-		dlg_buf_printf(&t->out, "%-24s %10lld %10s\n", name, count, number);
+		ctl_cell(&t->out, name, 24);
+		dlg_buf_printf(&t->out, " %10lld %10s\n", count, number);
 		return;
 	}
 	dlg_buf_add(&t->out, t->n++ ? DLG_STR(",\n{\"name\":") : DLG_STR("[{\"name\":"));
@@ -124,7 +126,9 @@ static void value_row(const char *value, long long count, void *arg)
 		ctl_json_string(&t->out, value);
 		dlg_buf_printf(&t->out, ",\"count\":%lld}", count);
 	} else {
-		dlg_buf_printf(&t->out, "%10lld  %s\n", count, value);
+		dlg_buf_printf(&t->out, "%10lld  ", count);
+		ctl_text(&t->out, value);
+		dlg_buf_add(&t->out, DLG_STR("\n"));
 		t->n++;
 	}
 	ctl_flush(&t->out);
@@ -153,6 +157,7 @@ static int end_table(struct table *t, int ret, const char *what)
 int ctl_profiles(int argc, char **argv)
 {
 	struct table t = { 0 };
+	int ret;
 
 	if (argc > 1) {
 		fprintf(stderr, "dlgctl: profiles: at most one profile can be named\n");
@@ -168,7 +173,12 @@ int ctl_profiles(int argc, char **argv)
 	if (!ctl_options.top)
 		return end_table(&t, ctl_call("profile_get_values", (const char *const *)argv, 1,
 					      take_value, &t), argv[0]);
-	return end_table(&t, ctl_read_profiles(ctl_options.top, row, value_row, &t), argv[0]);
+	ret = ctl_read_profiles(ctl_options.top, row, value_row, &t);
+	if (ret == CTL_OK && !t.found) {
+		fprintf(stderr, "dlgctl: profiles: there is no profile \"%s\"\n", argv[0]);
+		return CTL_NO;
+	}
+	return end_table(&t, ret, argv[0]);
 }
 
 /* ---- stats ---- */
@@ -217,8 +227,9 @@ static int take_audit(struct ctl_line *line, void *arg)
 		a->overdue++;
 		dlg_buf_printf(&a->out, "overdue dialog %s\n", hash ? hash : "?");
 	} else {
-		dlg_buf_printf(&a->out, "%s%-24s %s\n", line->depth > 1 ? "    " : "", line->name,
-			       line->value);
+		dlg_buf_printf(&a->out, "%s%-24s ", line->depth > 1 ? "    " : "", line->name);
+		ctl_text(&a->out, line->value);
+		dlg_buf_add(&a->out, DLG_STR("\n"));
 	}
 	return 0;
 }
@@ -249,8 +260,8 @@ int ctl_audit(int argc, char **argv)
 
 /* ---- metrics ---- */
 
-/* Every figure of dlg_stats that is a metric; what is not named here is a gauge db_<name> if it is about
- * the database, and nothing otherwise. */
+/* Every figure of dlg_stats that is a metric; one of a later module that is not named here is left
+ * out, because nobody knows of what type it is. */
 static const struct {
 	const char *figure, *metric, *label, *type, *help;
 } metrics[] = {
@@ -288,7 +299,7 @@ static const struct {
 	{ "memory_bytes", "dialog_memory_bytes", "kind=\"used\"", "gauge", "Shared memory of the module." },
 	{ "memory_held", "dialog_memory_bytes", "kind=\"held\"", "gauge", "" },
 	{ "db_queue", "dialog_db_queue", "", "gauge", "Changes waiting for the writer." },
-	{ "db_oldest_ms", "dialog_db_oldest_ms", "", "gauge", "Age of the oldest waiting change in milliseconds." },
+	{ "db_oldest_ms", "dialog_db_oldest_seconds", "", "gauge", "Age of the oldest waiting change." },
 	{ "db_rows", "dialog_db_rows_total", "", "counter", "Rows written." },
 	{ "db_deleted", "dialog_db_deleted_total", "", "counter", "Rows deleted." },
 	{ "db_batches", "dialog_db_batches_total", "", "counter", "Transactions." },
@@ -316,6 +327,17 @@ static int has_figure(const struct ctl_figures *f, const char *name)
 	return 0;
 }
 
+/* Metrics are in seconds, figures whose names say so in milliseconds. */
+static void print_number(struct dlg_buf *out, const char *figure, long long n)
+{
+	size_t len = strlen(figure);
+
+	if (len > 3 && !strcmp(figure + len - 3, "_ms"))
+		dlg_buf_printf(out, " %lld.%03lld\n", n / 1000, n % 1000);
+	else
+		dlg_buf_printf(out, " %lld\n", n);
+}
+
 static void print_figures(struct dlg_buf *out, const struct ctl_figures *f)
 {
 	for (size_t i = 0; i < sizeof(metrics) / sizeof(metrics[0]); i++) {
@@ -323,8 +345,9 @@ static void print_figures(struct dlg_buf *out, const struct ctl_figures *f)
 			continue;
 		if (*metrics[i].help)
 			head(out, metrics[i].metric, metrics[i].type, metrics[i].help);
-		dlg_buf_printf(out, *metrics[i].label ? "%s{%s} %lld\n" : "%s%s %lld\n", metrics[i].metric,
-			       metrics[i].label, ctl_figure(f, metrics[i].figure));
+		dlg_buf_printf(out, *metrics[i].label ? "%s{%s}" : "%s%s", metrics[i].metric,
+			       metrics[i].label);
+		print_number(out, metrics[i].figure, ctl_figure(f, metrics[i].figure));
 	}
 }
 
@@ -332,19 +355,20 @@ static void print_figures(struct dlg_buf *out, const struct ctl_figures *f)
 struct families {
 	struct dlg_buf members, values, top;
 	char profile[128];
+	size_t profile_at; /* where its values begin in `top` */
 };
 
-/* A label's value: backslash, quote and line end are escaped. */
+/* A label's value: backslash, quote and line end are escaped, and a scrape with anything but UTF-8 is
+ * refused as a whole. */
 static void label(struct dlg_buf *out, const char *text)
 {
-	for (; *text; text++) {
-		if (*text == '\\' || *text == '"')
-			dlg_buf_printf(out, "\\%c", *text);
-		else if (*text == '\n')
-			dlg_buf_add(out, DLG_STR("\\n"));
-		else
-			dlg_buf_add(out, (struct dlg_str){ text, 1 });
-	}
+	struct dlg_buf plain = { 0 };
+
+	ctl_text(&plain, text);
+	for (const char *p = plain.s; p && *p; p++)
+		dlg_buf_printf(out, *p == '\\' || *p == '"' ? "\\%c" : "%c", *p);
+	out->failed |= plain.failed;
+	dlg_buf_free(&plain);
 }
 
 static void sample(struct dlg_buf *out, const char *metric, const char *profile, const char *value,
@@ -365,16 +389,37 @@ static void profile_metric(const char *name, int with_value, long long count, lo
 	struct families *f = arg;
 
 	snprintf(f->profile, sizeof(f->profile), "%s", name);
+	f->profile_at = f->top.len;
 	sample(&f->members, "dialog_profile_members", name, NULL, count);
 	if (with_value)
 		sample(&f->values, "dialog_profile_values", name, NULL, values);
 }
 
+/* Is there such a line in the samples from `from` on? */
+static int has_sample(const struct dlg_buf *samples, size_t from, const char *name, size_t len)
+{
+	const char *p = samples->s ? samples->s + from : "";
+
+	for (; *p; p += strcspn(p, "\n") + 1) {
+		if (!strncmp(p, name, len))
+			return 1;
+	}
+	return 0;
+}
+
+/* Different values may look the same once they are escaped, by chance or by somebody's art, and a
+ * scrape that holds a sample twice is refused as a whole: the more frequent one stands. */
 static void value_metric(const char *value, long long count, void *arg)
 {
+	struct dlg_buf one = { 0 };
 	struct families *f = arg;
 
-	sample(&f->top, "dialog_profile_value_members", f->profile, value, count);
+	sample(&one, "dialog_profile_value_members", f->profile, value, count);
+	if (one.failed)
+		f->top.failed = 1;
+	else if (!has_sample(&f->top, f->profile_at, one.s, (size_t)(strrchr(one.s, '}') + 1 - one.s)))
+		dlg_buf_add(&f->top, dlg_buf_view(&one));
+	dlg_buf_free(&one);
 }
 
 static void family(struct dlg_buf *out, struct dlg_buf *samples, const char *metric, const char *help)
@@ -383,6 +428,7 @@ static void family(struct dlg_buf *out, struct dlg_buf *samples, const char *met
 		head(out, metric, "gauge", help);
 		dlg_buf_add(out, dlg_buf_view(samples));
 	}
+	out->failed |= samples->failed;
 	dlg_buf_free(samples);
 }
 
@@ -415,7 +461,6 @@ int ctl_metrics(int argc, char **argv)
 		ret = print_profiles(&out);
 	}
 	ctl_flush(&out);
-	fflush(stdout);
 	dlg_buf_free(&out);
 	return ret == CTL_OK ? CTL_OK : ctl_complain("metrics", ret);
 }

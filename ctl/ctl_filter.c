@@ -75,8 +75,8 @@ int ctl_filter_check(void)
 const char *ctl_field(const struct ctl_dialog *d, const char *name)
 {
 	for (unsigned i = 0; i < d->n; i++) {
-		if (d->field[i].leg <= 1 && !d->field[i].context && !strcmp(d->field[i].name, name))
-			return d->field[i].value;
+		if (d->field[i].leg <= 1 && !d->field[i].context && !strcmp(ctl_name(d, i), name))
+			return ctl_value(d, i);
 	}
 	return "";
 }

@@ -15,40 +15,58 @@ typedef int dialog_fn(struct ctl_dialog *d, void *arg);
 
 struct stream {
 	struct ctl_dialog d;
-	int inside, in_context, stopped;
+	int inside, in_context, stopped, failed;
 	dialog_fn *fn;
 	void *arg;
 };
 
-/* Texts go to one buffer that may move: offsets first, addresses when the dialog is whole. */
+/* Room for one more field. */
+static int grow(struct ctl_dialog *d)
+{
+	unsigned cap = d->cap ? 2 * d->cap : 64;
+	struct ctl_field *more;
+
+	if (d->n < d->cap)
+		return 0;
+	more = realloc(d->field, cap * sizeof(*more));
+	if (!more)
+		return -1;
+	d->field = more;
+	d->cap = cap;
+	return 0;
+}
+
+static size_t add_text(struct ctl_dialog *d, const char *text)
+{
+	size_t at = d->text.len;
+
+	dlg_buf_add(&d->text, (struct dlg_str){ text, strlen(text) + 1 });
+	return at;
+}
+
 static void add_field(struct stream *s, const char *name, const char *value)
 {
 	struct ctl_dialog *d = &s->d;
-	struct ctl_field *f = &d->field[d->n];
 
-	if (d->n == CTL_FIELDS_MAX)
+	if (grow(d) < 0) {
+		d->failed = 1;
 		return;
-	f->leg = d->legs;
-	f->context = s->in_context;
-	f->name = (const char *)d->text.len;
-	dlg_buf_add(&d->text, (struct dlg_str){ name, strlen(name) + 1 });
-	f->value = (const char *)d->text.len;
-	dlg_buf_add(&d->text, (struct dlg_str){ value, strlen(value) + 1 });
+	}
+	d->field[d->n].leg = d->legs;
+	d->field[d->n].context = s->in_context;
+	d->field[d->n].name = add_text(d, name);
+	d->field[d->n].value = add_text(d, value);
+	d->failed |= d->text.failed;
 	d->n++;
 }
 
 static void finish_dialog(struct stream *s)
 {
-	struct ctl_dialog *d = &s->d;
-
-	if (!s->inside || d->text.failed)
+	if (!s->inside)
 		return;
-	for (unsigned i = 0; i < d->n; i++) {
-		d->field[i].name = d->text.s + (size_t)d->field[i].name;
-		d->field[i].value = d->text.s + (size_t)d->field[i].value;
-	}
 	s->inside = 0;
-	s->stopped = s->fn(d, s->arg);
+	s->failed |= s->d.failed;
+	s->stopped = s->failed ? 1 : s->fn(&s->d, s->arg);
 }
 
 static void begin_dialog(struct stream *s, char *value)
@@ -89,34 +107,37 @@ static int take_line(struct ctl_line *line, void *arg)
 static int read_dialogs(const char *command, const char *const *args, unsigned n, dialog_fn *fn,
 			void *arg)
 {
-	static struct stream s;
-	int ret;
+	struct stream s = { .fn = fn, .arg = arg };
+	int ret = ctl_call(command, args, n, take_line, &s);
 
-	s.fn = fn;
-	s.arg = arg;
-	s.inside = s.stopped = 0;
-	ret = ctl_call(command, args, n, take_line, &s);
 	if (ret == CTL_OK && !s.stopped)
 		finish_dialog(&s);
-	return ret;
+	free(s.d.field);
+	dlg_buf_free(&s.d.text);
+	if (!s.failed)
+		return ret;
+	fprintf(stderr, "dlgctl: no memory for a dialog\n");
+	exit(CTL_NO);
 }
 
 /* The listing that the filters ask for: of a profile, of a Call-ID, or all. */
 static int read_filtered(const char *command, dialog_fn *fn, void *arg)
 {
-	char name[256];
-	const char *args[2] = { name, NULL };
-	char *value;
+	const char *equals = ctl_options.profile ? strchr(ctl_options.profile, '=') : NULL;
+	struct dlg_buf name = { 0 };
+	const char *args[2];
+	int ret;
 
 	if (!ctl_options.profile)
 		return read_dialogs(command, NULL, 0, fn, arg);
-	snprintf(name, sizeof(name), "%s", ctl_options.profile);
-	value = strchr(name, '=');
-	if (value) {
-		*value = '\0';
-		args[1] = ctl_options.profile + (value - name) + 1;
-	}
-	return read_dialogs("profile_list_dlgs", args, value ? 2 : 1, fn, arg);
+	dlg_buf_add(&name, (struct dlg_str){ ctl_options.profile,
+					     equals ? (size_t)(equals - ctl_options.profile)
+						    : strlen(ctl_options.profile) });
+	args[0] = name.failed ? "" : name.s;
+	args[1] = equals ? equals + 1 : NULL;
+	ret = read_dialogs("profile_list_dlgs", args, equals ? 2 : 1, fn, arg);
+	dlg_buf_free(&name);
+	return ret;
 }
 
 /* ---- columns ---- */
@@ -243,14 +264,20 @@ static const char *color_of(const struct ctl_dialog *d)
 	return state >= 1 && state <= 5 ? colors[state] : "";
 }
 
+/* The last column has whatever room there is. */
+static void print_cell(struct listing *l, unsigned i, const char *text)
+{
+	ctl_cell(&l->out, text, i + 1 < chosen.n ? (unsigned)chosen.column[i]->width : 0);
+	dlg_buf_add(&l->out, i + 1 < chosen.n ? DLG_STR("  ") : DLG_STR_NONE);
+}
+
 /* Once, when the proxy has answered. */
 static void print_head(struct listing *l)
 {
 	if (l->headed++ || ctl_options.json)
 		return;
 	for (unsigned i = 0; i < chosen.n; i++)
-		dlg_buf_printf(&l->out, i + 1 < chosen.n ? "%-*s  " : "%*s", i + 1 < chosen.n ? chosen.column[i]->width : 0,
-			       chosen.column[i]->title);
+		print_cell(l, i, chosen.column[i]->title);
 	dlg_buf_add(&l->out, DLG_STR("\n"));
 }
 
@@ -259,14 +286,10 @@ static void print_row(struct listing *l, const struct ctl_dialog *d)
 	const char *color = ctl_colored() ? color_of(d) : "";
 	char text[32];
 
-	dlg_buf_printf(&l->out, "%s", color);
-	for (unsigned i = 0; i < chosen.n; i++) {
-		const struct column *c = chosen.column[i];
-
-		dlg_buf_printf(&l->out, i + 1 < chosen.n ? "%-*s  " : "%*s", i + 1 < chosen.n ? c->width : 0,
-			       c->show(d, c->field, text));
-	}
-	dlg_buf_printf(&l->out, "%s\n", *color ? "\033[0m" : "");
+	dlg_buf_add(&l->out, dlg_str_of(color));
+	for (unsigned i = 0; i < chosen.n; i++)
+		print_cell(l, i, chosen.column[i]->show(d, chosen.column[i]->field, text));
+	dlg_buf_add(&l->out, *color ? DLG_STR("\033[0m\n") : DLG_STR("\n"));
 }
 
 static int is_number(const char *name)
@@ -281,28 +304,32 @@ static int is_number(const char *name)
 	return 0;
 }
 
-static void json_field(struct dlg_buf *out, const struct ctl_field *f, int first)
+static int is_digits(const char *value)
 {
-	if (!first)
-		dlg_buf_add(out, DLG_STR(","));
-	ctl_json_string(out, f->name);
+	return *value && !value[strspn(value, "0123456789")];
+}
+
+static void json_field(struct dlg_buf *out, const char *name, const char *value)
+{
+	ctl_json_string(out, name);
 	dlg_buf_add(out, DLG_STR(":"));
-	if (is_number(f->name))
-		dlg_buf_add(out, dlg_str_of(f->value));
+	if (is_number(name) && is_digits(value))
+		dlg_buf_add(out, dlg_str_of(value));
 	else
-		ctl_json_string(out, f->value);
+		ctl_json_string(out, value);
 }
 
 /* The fields of one part, in order. */
 static void json_part(struct dlg_buf *out, const struct ctl_dialog *d, int leg)
 {
-	int first = 1;
+	int n = 0;
 
 	for (unsigned i = 0; i < d->n; i++) {
 		if (d->field[i].leg != leg || d->field[i].context)
 			continue;
-		json_field(out, &d->field[i], first);
-		first = 0;
+		if (n++)
+			dlg_buf_add(out, DLG_STR(","));
+		json_field(out, ctl_name(d, i), ctl_value(d, i));
 	}
 }
 
@@ -314,9 +341,9 @@ static void json_context(struct dlg_buf *out, const struct ctl_dialog *d)
 		if (!d->field[i].context)
 			continue;
 		dlg_buf_add(out, n++ ? DLG_STR(",[") : DLG_STR(",\"context\":[["));
-		ctl_json_string(out, d->field[i].name);
+		ctl_json_string(out, ctl_name(d, i));
 		dlg_buf_add(out, DLG_STR(","));
-		ctl_json_string(out, d->field[i].value);
+		ctl_json_string(out, ctl_value(d, i));
 		dlg_buf_add(out, DLG_STR("]"));
 	}
 	if (n)
@@ -356,16 +383,6 @@ static int list_one(struct ctl_dialog *d, void *arg)
 	return 0;
 }
 
-static int list_all(struct listing *l)
-{
-	const char *args[] = { ctl_options.callid };
-
-	/* a Call-ID is looked up, unless further filters or calls of the same one matter */
-	if (ctl_options.callid && !ctl_options.profile && !ctl_options.states)
-		return read_dialogs("dlg_list", args, 1, list_one, l);
-	return read_filtered("dlg_list", list_one, l);
-}
-
 int ctl_list(int argc, char **argv)
 {
 	struct listing l = { .now = (long)time(NULL) };
@@ -375,15 +392,12 @@ int ctl_list(int argc, char **argv)
 		return ctl_surplus(argv[0]);
 	if (choose_columns() < 0 || ctl_filter_check() < 0)
 		return CTL_USAGE;
-	ret = list_all(&l);
-	if (ret == CTL_NO && ctl_error_code() == 404 && !ctl_options.profile)
-		ret = CTL_OK; /* nobody of that Call-ID: an empty list */
+	ret = read_filtered("dlg_list", list_one, &l);
 	if (ret == CTL_OK)
 		print_head(&l);
 	if (ret == CTL_OK && ctl_options.json)
 		dlg_buf_add(&l.out, l.shown ? DLG_STR("]\n") : DLG_STR("[]\n"));
 	ctl_flush(&l.out);
-	fflush(stdout);
 	dlg_buf_free(&l.out);
 	if (ret != CTL_OK)
 		return ctl_complain("list", ret);
@@ -391,6 +405,15 @@ int ctl_list(int argc, char **argv)
 }
 
 /* ---- show ---- */
+
+static void show_field(struct dlg_buf *out, const struct ctl_dialog *d, unsigned i)
+{
+	dlg_buf_printf(out, "%s%-18s ", d->field[i].leg || d->field[i].context ? "  " : "", ctl_name(d, i));
+	ctl_text(out, ctl_value(d, i));
+	if (!d->field[i].context && !strcmp(ctl_name(d, i), "state"))
+		dlg_buf_printf(out, " (%s)", ctl_state_name(atoi(ctl_value(d, i))));
+	dlg_buf_add(out, DLG_STR("\n"));
+}
 
 static void show_text(struct dlg_buf *out, const struct ctl_dialog *d)
 {
@@ -401,12 +424,9 @@ static void show_text(struct dlg_buf *out, const struct ctl_dialog *d)
 
 		if (f->context && !context++)
 			dlg_buf_add(out, DLG_STR("context\n"));
-		if (!f->context && !strcmp(f->name, "callee_tag"))
+		if (!f->context && !strcmp(ctl_name(d, i), "callee_tag"))
 			dlg_buf_printf(out, "callee %d\n", f->leg);
-		dlg_buf_printf(out, "%s%-18s %s", f->leg || f->context ? "  " : "", f->name, f->value);
-		if (!strcmp(f->name, "state"))
-			dlg_buf_printf(out, " (%s)", ctl_state_name(atoi(f->value)));
-		dlg_buf_add(out, DLG_STR("\n"));
+		show_field(out, d, i);
 	}
 }
 
@@ -447,21 +467,33 @@ static int note_name(struct ctl_dialog *d, void *arg)
 /* "entry:id" in decimal? */
 static int is_hash(const char *text, unsigned long *entry, unsigned long *id)
 {
-	int end = 0;
+	size_t first = strspn(text, "0123456789");
+	size_t second = text[first] == ':' ? strspn(text + first + 1, "0123456789") : 0;
 
-	return sscanf(text, "%lu:%lu%n", entry, id, &end) == 2 && !text[end];
+	if (!first || !second || text[first + 1 + second])
+		return 0;
+	*entry = strtoul(text, NULL, 10);
+	*id = strtoul(text + first + 1, NULL, 10);
+	return 1;
 }
 
-/* The page that begins right before the dialog names it; then it is asked for with its context. */
+/* The page of one dialog that begins right before it; another one may come in its place. */
+static int read_hash(unsigned long entry, unsigned long id, dialog_fn *fn, void *arg)
+{
+	const char *page[2] = { NULL, "1" };
+	char cursor[64];
+
+	snprintf(cursor, sizeof(cursor), id ? "%lu:%lu" : "%lu", entry, id - 1);
+	page[0] = cursor;
+	return read_dialogs("dlg_page", page, 2, fn, arg);
+}
+
+/* The page names it; then it is asked for with its context. */
 static int show_hash(struct wanted *w, unsigned long entry, unsigned long id)
 {
-	char cursor[64];
-	const char *page[] = { cursor, "1" };
 	const char *name[] = { w->callid, w->tag };
-	int ret;
+	int ret = read_hash(entry, id, note_name, w);
 
-	snprintf(cursor, sizeof(cursor), "%lu:%lu", entry, id ? id - 1 : 0);
-	ret = read_dialogs("dlg_page", page, 2, note_name, w);
 	if (ret == CTL_OK && w->callid[0])
 		ret = read_dialogs("dlg_list_ctx", name, 2, show_one, w);
 	/* a spiral has two dialogs of one name, and ended ones are in the whole list only */
@@ -504,6 +536,7 @@ struct target {
 };
 
 struct targets {
+	const char *hash; /* only this one; NULL: what the filters want */
 	struct target *item;
 	size_t n, cap;
 	struct dlg_buf callids;
@@ -511,27 +544,42 @@ struct targets {
 	int failed;
 };
 
+static int is_target(const struct targets *t, const struct ctl_dialog *d)
+{
+	if (!strcmp(ctl_field(d, "state"), "5"))
+		return 0;
+	return t->hash ? !strcmp(ctl_field(d, "hash"), t->hash) : ctl_filter_wants(d, t->now);
+}
+
+static int has_room(struct targets *t)
+{
+	size_t cap = t->cap ? 2 * t->cap : 256;
+	struct target *more;
+
+	if (t->n < t->cap)
+		return 1;
+	more = realloc(t->item, cap * sizeof(*more));
+	if (!more)
+		return 0;
+	t->item = more;
+	t->cap = cap;
+	return 1;
+}
+
 static int add_target(struct ctl_dialog *d, void *arg)
 {
 	struct targets *t = arg;
 	const char *callid = ctl_field(d, "callid");
 	unsigned long entry, id;
 
-	if (!ctl_filter_wants(d, t->now) || !strcmp(ctl_field(d, "state"), "5") ||
-	    !is_hash(ctl_field(d, "hash"), &entry, &id))
+	if (!is_target(t, d) || !is_hash(ctl_field(d, "hash"), &entry, &id))
 		return 0;
-	if (t->n == t->cap) {
-		size_t cap = t->cap ? 2 * t->cap : 256;
-		struct target *more = realloc(t->item, cap * sizeof(*more));
-
-		if (!more)
-			return t->failed = 1;
-		t->item = more;
-		t->cap = cap;
-	}
+	if (!has_room(t))
+		return t->failed = 1;
 	t->item[t->n++] = (struct target){ (unsigned)entry, (unsigned)id, t->callids.len };
 	dlg_buf_add(&t->callids, (struct dlg_str){ callid, strlen(callid) + 1 });
-	return 0;
+	t->failed |= t->callids.failed;
+	return t->failed;
 }
 
 static int confirm(size_t n)
@@ -548,12 +596,13 @@ static int confirm(size_t n)
 	return fgets(answer, sizeof(answer), stdin) && (answer[0] == 'y' || answer[0] == 'Y');
 }
 
+/* A bar in a terminal, drawn anew for each thousandth. */
 static void progress(size_t done, size_t all, size_t failed)
 {
 	enum { WIDTH = 40 };
 	int full = (int)(done * WIDTH / all);
 
-	if (!isatty(2))
+	if (!isatty(2) || (done < all && done * 1000 / all == (done - 1) * 1000 / all))
 		return;
 	fprintf(stderr, "\r[%.*s%*s] %zu/%zu", full, "########################################",
 		WIDTH - full, "", done, all);
@@ -573,45 +622,66 @@ static int end_one(const struct target *t)
 	return ctl_call("dlg_end_dlg", args, 2, NULL, NULL);
 }
 
-/* A call that has ended by itself meanwhile is no failure. */
-static int end_all(struct targets *t)
+struct tally {
+	size_t ended, gone, failed;
+};
+
+/* A call that has ended by itself meanwhile is no failure. Returns what end_one() said. */
+static int end_next(const struct target *t, struct tally *n)
 {
-	size_t ended = 0, gone = 0, failed = 0;
+	int ret = end_one(t);
 
-	for (size_t i = 0; i < t->n; i++) {
-		int ret = end_one(&t->item[i]);
-
-		if (ret == CTL_AWAY)
-			return ctl_complain("end", ret);
-		if (ret == CTL_OK)
-			ended++;
-		else if (ctl_error_code() == 404)
-			gone++;
-		else
-			failed++;
-		if (ret == CTL_NO && ctl_error_code() != 404)
-			fprintf(stderr, "dlgctl: end: %u:%u: %s\n", t->item[i].entry, t->item[i].id,
-				ctl_reason());
-		progress(i + 1, t->n, failed);
+	if (ret == CTL_OK) {
+		n->ended++;
+	} else if (ret == CTL_NO && ctl_error_code() == 404) {
+		n->gone++;
+	} else if (ret == CTL_NO) {
+		n->failed++;
+		fprintf(stderr, "dlgctl: end: %u:%u: %s\n", t->entry, t->id, ctl_reason());
 	}
-	printf("%zu ended", ended);
-	if (gone)
-		printf(", %zu had ended already", gone);
-	if (failed)
-		printf(", %zu could not be ended", failed);
+	return ret;
+}
+
+static int end_all(const struct targets *t)
+{
+	struct tally n = { 0 };
+	int ret = CTL_OK;
+
+	for (size_t i = 0; i < t->n && ret != CTL_AWAY; i++) {
+		ret = end_next(&t->item[i], &n);
+		progress(i + 1, t->n, n.failed);
+	}
+	printf("%zu ended", n.ended);
+	if (n.gone)
+		printf(", %zu had ended already", n.gone);
+	if (n.failed)
+		printf(", %zu could not be ended", n.failed);
 	printf("\n");
-	return failed || !ended ? CTL_NO : CTL_OK;
+	if (ret == CTL_AWAY)
+		return ctl_complain("end", ret);
+	return n.failed || !n.ended ? CTL_NO : CTL_OK;
 }
 
 static void print_targets(const struct targets *t)
 {
-	for (size_t i = 0; i < t->n; i++)
-		printf("%u:%u  %s\n", t->item[i].entry, t->item[i].id, t->callids.s + t->item[i].callid);
-	printf("%zu calls would be ended\n", t->n);
+	struct dlg_buf out = { 0 };
+
+	for (size_t i = 0; i < t->n; i++) {
+		dlg_buf_printf(&out, "%u:%u  ", t->item[i].entry, t->item[i].id);
+		ctl_text(&out, t->callids.s + t->item[i].callid);
+		dlg_buf_add(&out, DLG_STR("\n"));
+		ctl_flush(&out);
+	}
+	dlg_buf_free(&out);
+	printf("%zu call%s would be ended\n", t->n, t->n == 1 ? "" : "s");
 }
 
-static int end_targets(struct targets *t)
+static int end_targets(const struct targets *t)
 {
+	if (t->failed) {
+		fprintf(stderr, "dlgctl: end: no memory\n");
+		return CTL_NO;
+	}
 	if (!t->n) {
 		fprintf(stderr, "dlgctl: end: no call fits\n");
 		return CTL_NO;
@@ -623,42 +693,48 @@ static int end_targets(struct targets *t)
 	return confirm(t->n) ? end_all(t) : CTL_NO;
 }
 
+static int end_found(struct targets *t, int ret)
+{
+	ret = ret == CTL_OK ? end_targets(t) : ctl_complain("end", ret);
+	free(t->item);
+	dlg_buf_free(&t->callids);
+	return ret;
+}
+
 static int end_filtered(void)
 {
 	struct targets t = { .now = (long)time(NULL) };
-	int ret = read_filtered("dlg_list", add_target, &t);
 
-	if (ret == CTL_OK && (t.failed || t.callids.failed)) {
-		fprintf(stderr, "dlgctl: end: no memory\n");
-		ret = CTL_NO;
-	} else {
-		ret = ret == CTL_OK ? end_targets(&t) : ctl_complain("end", ret);
-	}
-	free(t.item);
-	dlg_buf_free(&t.callids);
-	return ret;
+	return end_found(&t, read_filtered("dlg_list", add_target, &t));
+}
+
+/* Whoever names a call in a script means it; people are asked, about one that is there. */
+static int end_hash(const char *hash, unsigned long entry, unsigned long id)
+{
+	struct target one = { (unsigned)entry, (unsigned)id, 0 };
+	struct targets t = { .hash = hash };
+	int ret;
+
+	if (ctl_options.dry_run || (!ctl_options.yes && isatty(0)))
+		return end_found(&t, read_hash(entry, id, add_target, &t));
+	ret = end_one(&one);
+	return ret == CTL_OK ? ret : ctl_complain("end", ret);
 }
 
 int ctl_end(int argc, char **argv)
 {
-	struct target one = { 0 };
 	unsigned long entry, id;
 
-	if (ctl_filter_check() < 0 || argc > 1 || (!argc && !has_filter()) || (argc && has_filter())) {
-		fprintf(stderr, "dlgctl: end: one ENTRY:ID is wanted, or filters (see --help)\n");
+	if (ctl_filter_check() < 0)
+		return CTL_USAGE;
+	if (argc > 1 || (!argc && !has_filter()) || (argc && has_filter())) {
+		fprintf(stderr, "dlgctl: end: one ENTRY:ID or Call-ID is wanted, or filters (see --help)\n");
 		return CTL_USAGE;
 	}
 	if (!argc)
 		return end_filtered();
-	if (!is_hash(argv[0], &entry, &id) || entry > UINT_MAX || id > UINT_MAX) {
-		ctl_options.callid = argv[0];
-		return end_filtered();
-	}
-	one.entry = (unsigned)entry;
-	one.id = (unsigned)id;
-	if (ctl_options.dry_run) {
-		printf("%s would be ended\n", argv[0]);
-		return CTL_OK;
-	}
-	return end_one(&one) == CTL_OK ? CTL_OK : ctl_complain("end", ctl_error_code() ? CTL_NO : CTL_AWAY);
+	if (is_hash(argv[0], &entry, &id) && entry <= UINT_MAX && id <= UINT_MAX)
+		return end_hash(argv[0], entry, id);
+	ctl_options.callid = argv[0];
+	return end_filtered();
 }

@@ -7,13 +7,18 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-int ctl_colored(void)
+static int is_color_terminal(void)
 {
 	const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
 
-	if (ctl_options.color >= 0)
-		return ctl_options.color;
 	return isatty(1) && (!no || !*no) && term && strcmp(term, "dumb");
+}
+
+int ctl_colored(void)
+{
+	if (ctl_options.color < 0)
+		ctl_options.color = is_color_terminal();
+	return ctl_options.color;
 }
 
 /* Bytes of a well-formed UTF-8 character, or 0. */
@@ -29,6 +34,39 @@ static size_t utf8_len(const unsigned char *p)
 	    (*p == 0xf4 && p[1] > 0x8f))
 		return 0;
 	return n;
+}
+
+/* Nonzero for a character that a terminal may take for a command. */
+static int is_control(const unsigned char *p)
+{
+	return *p < ' ' || *p == 0x7f || (p[0] == 0xc2 && p[1] < 0xa0);
+}
+
+unsigned ctl_text(struct dlg_buf *out, const char *text)
+{
+	const unsigned char *p = (const unsigned char *)text;
+	unsigned columns = 0;
+
+	while (*p) {
+		size_t n = utf8_len(p);
+
+		if (n && !is_control(p)) {
+			dlg_buf_add(out, (struct dlg_str){ (const char *)p, n });
+			columns++;
+			p += n;
+		} else {
+			dlg_buf_printf(out, "\\x%02x", *p++);
+			columns += 4;
+		}
+	}
+	return columns;
+}
+
+void ctl_cell(struct dlg_buf *out, const char *text, unsigned width)
+{
+	unsigned columns = ctl_text(out, text);
+
+	dlg_buf_printf(out, "%*s", columns < width ? (int)(width - columns) : 0, "");
 }
 
 void ctl_json_string(struct dlg_buf *out, const char *text)
@@ -50,19 +88,29 @@ void ctl_json_string(struct dlg_buf *out, const char *text)
 	dlg_buf_add(out, DLG_STR("\""));
 }
 
+/* head has seen enough; a full disk is worth a word. */
+static int cannot_write(int code)
+{
+	if (errno == EPIPE)
+		return code;
+	fprintf(stderr, "dlgctl: cannot write: %s\n", strerror(errno));
+	return CTL_NO;
+}
+
 void ctl_flush(struct dlg_buf *out)
 {
 	if (out->failed) {
 		fprintf(stderr, "dlgctl: no memory\n");
-		exit(CTL_AWAY);
+		exit(CTL_NO);
 	}
-	if (out->len && fwrite(out->s, 1, out->len, stdout) != out->len) {
-		/* head has seen enough; a full disk is worth a word */
-		if (errno != EPIPE)
-			fprintf(stderr, "dlgctl: cannot write: %s\n", strerror(errno));
-		exit(errno == EPIPE ? CTL_OK : CTL_NO);
-	}
+	if (out->len && fwrite(out->s, 1, out->len, stdout) != out->len)
+		exit(cannot_write(CTL_OK));
 	dlg_buf_reset(out);
+}
+
+int ctl_finish_output(int code)
+{
+	return fflush(stdout) != 0 || ferror(stdout) ? cannot_write(code) : code;
 }
 
 const char *ctl_duration(long s, char *out)

@@ -3,14 +3,16 @@
 #include "ctl.h"
 #include "ctl_figures.h"
 
+#include <langinfo.h>
 #include <locale.h>
 #include <ncurses.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { TOP = 8, INTERVAL_MIN_MS = 200, INTERVAL_MAX_MS = 60000, RATES = 60 };
+enum { TOP = 8, INTERVAL_MIN_MS = 200, INTERVAL_MAX_MS = 60000, RATES = 60, SLICE_MS = 200 };
 
 static struct view {
 	struct ctl_figures now, before;
@@ -18,9 +20,14 @@ static struct view {
 	double began;
 	double rate[RATES];    /* calls per second, the newest last */
 	unsigned n_rates;
-	int y, failed;
+	struct dlg_buf profiles; /* their lines, read before anything is drawn */
+	int y;
 	unsigned interval_ms;
+	WINDOW *keys; /* reading keys from it does not touch the screen */
+	int quit, hurry; /* what the keys want: the end; a new picture at once */
+	int utf8;
 } v;
+static volatile sig_atomic_t signalled;
 
 static double clock_now(void)
 {
@@ -94,7 +101,8 @@ static void show_states(void)
 
 static void show_rates(void)
 {
-	static const char *const bars[] = { " ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█" };
+	static const char *const bars[][9] = { { " ", ".", ".", ":", "-", "=", "+", "*", "#" },
+					       { " ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█" } };
 	double max = 1;
 
 	title("Rates");
@@ -106,8 +114,10 @@ static void show_rates(void)
 	if (v.y >= LINES - 1)
 		return;
 	move(v.y++, 2);
-	for (unsigned i = 0; i < v.n_rates && (int)i < COLS - 20; i++)
-		addstr(bars[(int)(v.rate[i] / max * 8)]);
+	for (unsigned i = 0; i < v.n_rates; i++) { /* the newest, as far as there is room */
+		if ((int)(v.n_rates - i) < COLS - 20)
+			addstr(bars[v.utf8][(int)(v.rate[i] / max * 8)]);
+	}
 	printw("  max %.0f/s", max);
 }
 
@@ -126,6 +136,8 @@ static void show_health(void)
 	line("  memory %lld KB used, %lld KB held   timer lag %lld s   overdue %lld   forged %lld",
 	     fig("memory_bytes") / 1024, fig("memory_held") / 1024, fig("timer_lag"), fig("overdue"),
 	     fig("forged"));
+	if (!fig("db_batches") && !fig("db_connected") && !fig("db_errors"))
+		return; /* none is used */
 	line("  database: %s   %lld waiting, the oldest %lld ms   %lld rows/s   %lld errors",
 	     fig("db_connected") ? "connected" : "not connected", fig("db_queue"), fig("db_oldest_ms"),
 	     fig("db_rate"), fig("db_errors"));
@@ -134,22 +146,65 @@ static void show_health(void)
 static void profile_line(const char *name, int with_value, long long count, long long values, void *arg)
 {
 	(void)arg;
+	dlg_buf_printf(&v.profiles, "  %-24s %8lld members", name, count);
 	if (with_value)
-		line("  %-24s %8lld members   %8lld values", name, count, values);
-	else
-		line("  %-24s %8lld members", name, count);
+		dlg_buf_printf(&v.profiles, "   %8lld values", values);
+	dlg_buf_add(&v.profiles, DLG_STR("\n"));
 }
 
 static void value_line(const char *value, long long count, void *arg)
 {
 	(void)arg;
-	line("      %8lld  %s", count, value);
+	dlg_buf_printf(&v.profiles, "      %8lld  ", count);
+	ctl_text(&v.profiles, value);
+	dlg_buf_add(&v.profiles, DLG_STR("\n"));
 }
 
-static int show_profiles(void)
+static void show_profiles(void)
 {
 	title("Profiles and their most frequent values");
-	return ctl_read_profiles(TOP, profile_line, value_line, NULL);
+	for (char *p = v.profiles.s, *end; p && (end = strchr(p, '\n')); p = end + 1) {
+		*end = '\0';
+		line("%s", p);
+	}
+}
+
+/* ---- keys ---- */
+
+static void change_interval(int key)
+{
+	unsigned ms = key == '+' ? v.interval_ms * 2 : v.interval_ms / 2;
+
+	v.interval_ms = ms < INTERVAL_MIN_MS ? INTERVAL_MIN_MS : ms > INTERVAL_MAX_MS ? INTERVAL_MAX_MS : ms;
+}
+
+static void take_key(int key)
+{
+	if (key == 'q' || key == 'Q' || key == 3 /* Control-C */ || signalled)
+		v.quit = 1;
+	if (key == '+' || key == '-')
+		change_interval(key);
+	if (key == KEY_RESIZE || key == '+' || key == '-' || key == ' ')
+		v.hurry = 1;
+}
+
+/* Keys that come within `ms`; at most one is awaited. */
+static void await_key(int ms)
+{
+	wtimeout(v.keys, ms);
+	take_key(wgetch(v.keys));
+}
+
+/* While an answer is awaited: a proxy that hangs must not take the keyboard with it. */
+static int is_quit(void)
+{
+	await_key(0);
+	return v.quit;
+}
+
+static void on_signal(int number)
+{
+	signalled = number;
 }
 
 /* ---- the loop ---- */
@@ -161,96 +216,122 @@ static void note_rate(double rate)
 	v.rate[v.n_rates++] = rate;
 }
 
-static int read_figures(void)
+/* The gap, or the restart of a proxy, is no rate. */
+static void compare(const struct ctl_figures *fresh)
 {
-	double now;
-	int ret, first = !v.now.n;
+	double now = clock_now();
+	int same = v.now.n && ctl_figure(fresh, "uptime") >= fig("uptime");
 
 	v.before = v.now;
-	ret = ctl_read_figures(&v.now);
-	if (ret != CTL_OK)
-		return ret;
-	now = clock_now();
-	v.seconds = first || !v.before.n ? 0 : now - v.began;
+	v.now = *fresh;
+	v.seconds = same ? now - v.began : 0;
 	v.began = now;
 	if (v.seconds > 0)
 		note_rate(per_second("processed"));
-	return CTL_OK;
+}
+
+static int read_all(void)
+{
+	static struct ctl_figures fresh;
+	int ret = ctl_read_figures(&fresh);
+
+	if (ret != CTL_OK)
+		return ret;
+	compare(&fresh);
+	dlg_buf_reset(&v.profiles);
+	return ctl_read_profiles(TOP, profile_line, value_line, NULL);
 }
 
 static void show_failure(void)
 {
-	erase();
-	v.y = 0;
-	show_head();
 	title("The proxy does not answer");
 	line("  %s", ctl_reason());
 	line("  trying again; q quits");
 	v.now.n = 0;
 }
 
+static void show_all(void)
+{
+	show_states();
+	show_rates();
+	show_reasons();
+	show_health();
+	show_profiles();
+}
+
 static void draw(void)
 {
-	v.failed = read_figures() != CTL_OK;
-	if (!v.failed) {
-		erase();
-		v.y = 0;
-		show_head();
-		show_states();
-		show_rates();
-		show_reasons();
-		show_health();
-		v.failed = show_profiles() != CTL_OK;
-	}
-	if (v.failed)
+	int ret = read_all();
+
+	if (v.quit)
+		return;
+	erase();
+	v.y = 0;
+	show_head();
+	if (ret == CTL_OK)
+		show_all();
+	else
 		show_failure();
 	refresh();
 }
 
-static void change_interval(int key)
+/* Keys until the next picture is due, or one wants it now. */
+static void handle_keys(void)
 {
-	unsigned ms = key == '+' ? v.interval_ms * 2 : v.interval_ms / 2;
+	double until = clock_now() + v.interval_ms / 1000.0, left;
 
-	v.interval_ms = ms < INTERVAL_MIN_MS ? INTERVAL_MIN_MS : ms > INTERVAL_MAX_MS ? INTERVAL_MAX_MS : ms;
+	while (!v.quit && !v.hurry && (left = until - clock_now()) > 0.001)
+		await_key(left * 1000 > SLICE_MS ? SLICE_MS : (int)(left * 1000) + 1);
+	v.hurry = 0;
 }
 
-/* Keys until the next picture is due. Nonzero: quit. */
-static int handle_keys(void)
+static int open_screen(void)
 {
-	double until = clock_now() + v.interval_ms / 1000.0;
+	setlocale(LC_CTYPE, "");
+	v.utf8 = !strcmp(nl_langinfo(CODESET), "UTF-8");
+	if (!newterm(NULL, stdout, stdin)) {
+		const char *term = getenv("TERM");
 
-	for (;;) {
-		double left = until - clock_now();
-		int key;
-
-		timeout(left > 0 ? (int)(left * 1000) : 0);
-		key = getch();
-		if (key == 'q' || key == 'Q' || key == 3 || key == 27)
-			return 1;
-		if (key == '+' || key == '-')
-			change_interval(key);
-		if (key == ERR ? left <= 0.001 : key == KEY_RESIZE || key == '+' || key == '-' || key == ' ')
-			return 0;
+		fprintf(stderr, "dlgctl: watch: the terminal \"%s\" (TERM) is not known here\n",
+			term ? term : "");
+		return -1;
 	}
+	raw(); /* Control-C is a key: the terminal is put in order first */
+	noecho();
+	curs_set(0);
+	v.keys = newpad(1, 1);
+	if (!v.keys) {
+		endwin();
+		fprintf(stderr, "dlgctl: watch: no memory\n");
+		return -1;
+	}
+	keypad(v.keys, TRUE);
+	return 0;
 }
 
 static int run(void)
 {
-	if (!initscr())
-		return CTL_NO;
-	raw(); /* Control-C is a key: the terminal is put in order first */
-	noecho();
-	curs_set(0);
-	keypad(stdscr, TRUE);
-	do
+	ctl_catch_signals(on_signal);
+	if (open_screen() < 0)
+		return CTL_USAGE;
+	ctl_break = is_quit;
+	while (!v.quit) {
 		draw();
-	while (!handle_keys());
+		handle_keys();
+	}
 	endwin();
+	dlg_buf_free(&v.profiles);
+	ctl_break = NULL;
+	if (signalled) { /* whoever sent it wants to see that */
+		signal(signalled, SIG_DFL);
+		raise(signalled);
+	}
 	return CTL_OK;
 }
 
 int ctl_watch(int argc, char **argv)
 {
+	static struct ctl_figures first;
 	int ret;
 
 	if (argc)
@@ -260,10 +341,6 @@ int ctl_watch(int argc, char **argv)
 		return CTL_USAGE;
 	}
 	v.interval_ms = ctl_options.interval_ms;
-	ret = ctl_read_figures(&v.now); /* before the screen is taken: an error stays readable */
-	v.now.n = 0;
-	if (ret != CTL_OK)
-		return ctl_complain("watch", ret);
-	setlocale(LC_CTYPE, "");
-	return run();
+	ret = ctl_read_figures(&first); /* before the screen is taken: an error stays readable */
+	return ret == CTL_OK ? run() : ctl_complain("watch", ret);
 }

@@ -266,5 +266,5 @@ int main(int argc, char **argv)
 	check_options(c);
 	if (c->run == ctl_db)
 		ctl_options.top = hash_size;
-	return c->run(argc - optind - 1, argv + optind + 1);
+	return ctl_finish_output(c->run(argc - optind - 1, argv + optind + 1));
 }

@@ -305,18 +305,31 @@ static int see_column(const struct db_value *v, void *arg)
 
 static int columns_ready(const struct seen *s, char *why, size_t size)
 {
-	if (!s->any) {
-		snprintf(why, size, "there is no table \"%s\"", s->t->name);
-		return 0;
-	}
+	int len = snprintf(why, size, "the table \"%s\" lacks columns:", s->t->name), ready = 1;
+
 	for (unsigned i = 0; i < s->t->n_columns; i++) {
 		if (s->there[i])
 			continue;
-		snprintf(why, size, "the table \"%s\" has no column \"%s\"", s->t->name,
-			 s->t->column[i].name);
-		return 0;
+		if (len >= 0 && (size_t)len < size)
+			len += snprintf(why + len, size - (size_t)len, "%s \"%s\"", ready ? "" : ",",
+					s->t->column[i].name);
+		ready = 0;
 	}
-	return 1;
+	return ready;
+}
+
+static int version_ready(const struct db_table *t, unsigned version, char *why, size_t size)
+{
+	if (version == t->version)
+		return 1;
+	if (version)
+		snprintf(why, size, "the table \"%s\" has version %u, and this module needs %u", t->name,
+			 version, t->version);
+	else
+		snprintf(why, size,
+			 "the table \"version\" has no row for \"%s\", which should have version %u",
+			 t->name, t->version);
+	return 0;
 }
 
 int db_table_ready(const struct db_driver *driver, struct db_conn *conn, const struct db_table *t,
@@ -330,10 +343,9 @@ int db_table_ready(const struct db_driver *driver, struct db_conn *conn, const s
 		snprintf(why, size, "%s", driver->error(conn));
 		return -1;
 	}
-	if (s.any && version != t->version) {
-		snprintf(why, size, "the table \"%s\" has version %u, and this module needs %u", t->name,
-			 version, t->version);
+	if (!s.any) {
+		snprintf(why, size, "there is no table \"%s\"", t->name);
 		return 0;
 	}
-	return columns_ready(&s, why, size);
+	return version_ready(t, version, why, size) && columns_ready(&s, why, size);
 }

@@ -78,8 +78,12 @@ struct db_url {
 
 enum db_result {
 	DB_OK,
-	DB_LOST,    /* no connection, or it is gone, or too slow: close it and open another one */
-	DB_REFUSED, /* the statement failed for what is in it; the connection is fine */
+	/* It failed for a reason that lies in no row: no connection, or it is gone, or too slow; the disk
+	 * is full, a lock is taken, the table is not there. Close it, and try with another one later. */
+	DB_LOST,
+	/* A row is refused for what it contains: too long, no number, no UTF-8, NULL in the key. Other
+	 * rows will pass; the connection is fine. */
+	DB_REFUSED,
 };
 
 struct db_conn; /* the driver's */
@@ -120,8 +124,10 @@ struct db_driver {
 	enum db_result (*remove)(struct db_conn *conn, const struct db_table *t,
 				 const struct db_value *keys, unsigned n_rows);
 
-	/* All rows of a node in order of the key, streamed: never the whole result in memory. A value
-	 * of an unexpected type is given as the kind it has (text for what is no integer). */
+	/* All rows of a node, streamed: never the whole result in memory, and the first one at once, which
+	 * excludes sorting. A database that has them in order of the key gives them so. A value of an
+	 * unexpected type is given as the kind it has (text for what is no integer). The time is limited
+	 * from row to row. */
 	enum db_result (*select)(struct db_conn *conn, const struct db_table *t, struct dlg_str node,
 				 db_row_fn *fn, void *arg);
 
@@ -137,7 +143,8 @@ struct db_driver {
 	 * none, or is not there. */
 	enum db_result (*version)(struct db_conn *conn, const char *table, unsigned *out);
 
-	/* Append the SQL that create() runs, for people. */
+	/* Append the SQL that create() runs, for people: statements, each ended by ";\n". out->failed
+	 * without memory. */
 	void (*schema)(const struct db_table *t, struct dlg_buf *out);
 
 	/* Make the table, its indexes, its row in `version` (and that table if needed). What exists

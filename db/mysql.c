@@ -3,13 +3,16 @@
 #include "sql.h"
 
 #include <mysql.h>
+#include <mysqld_error.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 
 enum { PARAMS_MAX = DB_BATCH_MAX * DB_COLUMNS_MAX, BUFFER = 4096, PACKET_SPARE = 65536 };
 
 struct db_conn {
 	MYSQL *my;
+	int lost; /* it is not to be told goodbye */
 	MYSQL_STMT *upsert[DB_SQL_STEPS], *remove[DB_SQL_STEPS]; /* by number of rows */
 	uint64_t packet_max;
 	char why[512];
@@ -22,11 +25,10 @@ static const struct db_sql_dialect dialect = {
 	.on_conflict = " ON DUPLICATE KEY UPDATE ",
 	.assignment = "$=VALUES($)",
 	.type = { "VARCHAR(64) NOT NULL", "BIGINT NOT NULL", "BIGINT", "MEDIUMTEXT" },
-	.key_len = "(191)",
 	.using = "",
+	.key_len = "(191)",
 	.table_options = " ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin",
-	.insert_version = "INSERT IGNORE INTO version (table_name, table_version) "
-			  "VALUES ('%s', %u);\n",
+	.dual = " FROM DUAL",
 };
 
 /* ---- errors ---- */
@@ -36,15 +38,22 @@ static const char *error(struct db_conn *c)
 	return c->why;
 }
 
-/* SQLSTATE classes 22, 23 and 42 lie in the statement itself: data, constraints, names. */
+/* Errors that lie in a row's contents but have no SQLSTATE that says so. */
+static const unsigned of_contents[] = {
+	ER_TRUNCATED_WRONG_VALUE_FOR_FIELD, ER_TOO_BIG_ROWSIZE, ER_TOO_LONG_KEY, 3819 /* MySQL: CHECK */,
+};
+
+/* SQLSTATE classes 22 and 23 lie in the row itself: data and constraints. */
 static enum db_result failed(struct db_conn *c, const char *text, const char *state, unsigned number)
 {
-	enum { INCORRECT_STRING = 1366 };
-
-	snprintf(c->why, sizeof(c->why), "%s", *text ? text : "unknown error");
-	if (!strncmp(state, "22", 2) || !strncmp(state, "23", 2) || !strncmp(state, "42", 2) ||
-	    number == INCORRECT_STRING)
+	snprintf(c->why, sizeof(c->why), "%s (%u)", *text ? text : "unknown error", number);
+	if (!strncmp(state, "22", 2) || !strncmp(state, "23", 2))
 		return DB_REFUSED;
+	for (size_t i = 0; i < sizeof(of_contents) / sizeof(of_contents[0]); i++) {
+		if (of_contents[i] == number)
+			return DB_REFUSED;
+	}
+	c->lost = 1;
 	return DB_LOST;
 }
 
@@ -80,8 +89,31 @@ static enum db_result run(struct db_conn *c, const char *sql, size_t len)
 
 /* ---- connections ---- */
 
+/* With `on`, what was not sent yet when the socket is closed is thrown away: a server that wakes up
+ * late, or a network that comes back, must not deliver it after what the next connection wrote. The
+ * library closes the socket by itself when time is over. */
+static void throw_away(struct db_conn *c, int on)
+{
+	struct linger linger = { .l_onoff = on };
+
+	setsockopt(mysql_get_socket(c->my), SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+}
+
+/* Only a server that listens is told that statements and connection end. */
+static void end_socket(struct db_conn *c)
+{
+	int fd = mysql_get_socket(c->my);
+
+	if (fd >= 0 && c->lost)
+		shutdown(fd, SHUT_RDWR);
+	else if (fd >= 0)
+		throw_away(c, 0);
+}
+
 static void close_it(struct db_conn *c)
 {
+	if (c->my)
+		end_socket(c);
 	for (int i = 0; i < DB_SQL_STEPS; i++) {
 		if (c->upsert[i])
 			mysql_stmt_close(c->upsert[i]);
@@ -93,11 +125,20 @@ static void close_it(struct db_conn *c)
 	free(c);
 }
 
-static int set_options(struct db_conn *c, unsigned timeout_ms)
+static unsigned in_seconds(const struct db_url *url)
 {
-	unsigned seconds = (timeout_ms + 999) / 1000;
+	return (url->timeout_ms + 999) / 1000;
+}
+
+static int set_options(struct db_conn *c, const struct db_url *url)
+{
+	unsigned seconds = in_seconds(url), no = 0, tcp = MYSQL_PROTOCOL_TCP;
 	int err = 0;
 
+	/* "localhost" means the Unix socket to this library, unless a port is wanted */
+	if (url->port && url->host[0] != '/')
+		err |= mysql_options(c->my, MYSQL_OPT_PROTOCOL, &tcp);
+	err |= mysql_options(c->my, MYSQL_OPT_LOCAL_INFILE, &no);
 	err |= mysql_options(c->my, MYSQL_OPT_CONNECT_TIMEOUT, &seconds);
 	err |= mysql_options(c->my, MYSQL_OPT_READ_TIMEOUT, &seconds);
 	err |= mysql_options(c->my, MYSQL_OPT_WRITE_TIMEOUT, &seconds);
@@ -121,17 +162,34 @@ static enum db_result ask_packet_max(struct db_conn *c)
 	return DB_OK;
 }
 
+/* Nothing is stored cut or changed, whatever the server's configuration says; and a lock that
+ * somebody else keeps ends the statement before the time does, so that no session is left behind
+ * waiting for it. */
+static enum db_result set_session(struct db_conn *c, unsigned seconds)
+{
+	char sql[256];
+	int n = snprintf(sql, sizeof(sql),
+			 "SET SESSION sql_mode='STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', "
+			 "autocommit=1, innodb_lock_wait_timeout=%u, lock_wait_timeout=%u",
+			 seconds > 1 ? seconds - 1 : 1, seconds > 1 ? seconds - 1 : 1);
+
+	return run(c, sql, (size_t)n);
+}
+
 static enum db_result connect_it(struct db_conn *c, const struct db_url *url)
 {
+	enum db_result ret;
 	int path = url->host[0] == '/';
 
 	c->my = mysql_init(NULL);
-	if (!c->my || set_options(c, url->timeout_ms))
+	if (!c->my || set_options(c, url))
 		return no_memory(c);
 	if (!mysql_real_connect(c->my, path || !url->host[0] ? NULL : url->host, url->user,
 				url->password, url->database, url->port, path ? url->host : NULL, 0))
 		return conn_failed(c);
-	return ask_packet_max(c);
+	throw_away(c, 1);
+	ret = set_session(c, in_seconds(url));
+	return ret == DB_OK ? ask_packet_max(c) : ret;
 }
 
 static enum db_result open_it(const struct db_url *url, struct db_conn **conn, char *why, size_t size)
@@ -205,7 +263,7 @@ static enum db_result statement(struct db_conn *c, MYSQL_STMT **kept, write_fn *
 	return ret;
 }
 
-static void bind(struct db_conn *c, unsigned i, const struct db_value *v)
+static void bind_value(struct db_conn *c, unsigned i, const struct db_value *v)
 {
 	MYSQL_BIND *b = &c->bind[i];
 
@@ -230,7 +288,7 @@ static enum db_result execute(struct db_conn *c, MYSQL_STMT *s, const struct db_
 			      unsigned n)
 {
 	for (unsigned i = 0; i < n; i++)
-		bind(c, i, &values[i]);
+		bind_value(c, i, &values[i]);
 	if (mysql_stmt_bind_param(s, c->bind) || mysql_stmt_execute(s))
 		return stmt_failed(c, s);
 	return DB_OK;
@@ -486,7 +544,6 @@ static enum db_result create(struct db_conn *c, const struct db_table *t)
 	enum db_result ret = DB_OK;
 
 	schema(t, &sql);
-	dlg_buf_add(&sql, (struct dlg_str){ "", 1 });
 	if (sql.failed)
 		ret = no_memory(c);
 	for (const char *at = sql.s, *end; ret == DB_OK && (end = strstr(at, ";\n")); at = end + 2)
@@ -500,5 +557,6 @@ const struct db_driver DB_DRIVER_SYMBOL = {
 	.abi = DB_DRIVER_ABI, .size = sizeof(struct db_driver), .name = "mysql", .schemes = "mysql",
 	.open = open_it, .close = close_it, .error = error, .begin = begin, .commit = commit,
 	.rollback = rollback, .upsert = upsert, .remove = remove_rows, .select = select_rows,
-	.count = count, .columns = columns, .version = version, .schema = schema, .create = create,
+	.count = count, .columns = columns, .version = version, .create = create,
+	.schema = schema,
 };

@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <time.h>
 
 enum { PARAMS_MAX = DB_BATCH_MAX * DB_COLUMNS_MAX, NUMBER_LEN = 24 };
@@ -15,6 +16,7 @@ struct db_conn {
 	PGconn *pg;
 	unsigned timeout_ms;
 	uint64_t deadline;
+	int lost;
 	unsigned char upsert[DB_SQL_STEPS], remove[DB_SQL_STEPS]; /* prepared */
 	char why[512];
 	/* parameters of one statement */
@@ -29,11 +31,10 @@ static const struct db_sql_dialect dialect = {
 	.on_conflict = " ON CONFLICT (%s) DO UPDATE SET ",
 	.assignment = "$=excluded.$",
 	.type = { "VARCHAR(64) NOT NULL", "BIGINT NOT NULL", "BIGINT", "TEXT" },
+	.using = " USING hash", /* a tree takes no text above 2.7 KB */
 	.key_len = "",
-	.using = " USING hash",
 	.table_options = "",
-	.insert_version = "INSERT INTO version (table_name, table_version) VALUES ('%s', %u) "
-			  "ON CONFLICT DO NOTHING;\n",
+	.dual = "",
 };
 
 /* ---- time and errors ---- */
@@ -69,12 +70,14 @@ static void note(struct db_conn *c, const char *text)
 static enum db_result lost(struct db_conn *c)
 {
 	note(c, PQerrorMessage(c->pg));
+	c->lost = 1;
 	return DB_LOST;
 }
 
 static enum db_result too_slow(struct db_conn *c)
 {
-	snprintf(c->why, sizeof(c->why), "no answer within %u s", c->timeout_ms / 1000);
+	snprintf(c->why, sizeof(c->why), "no answer within %u ms", c->timeout_ms);
+	c->lost = 1;
 	return DB_LOST;
 }
 
@@ -122,20 +125,28 @@ static enum db_result pull_in(struct db_conn *c)
 	return DB_OK;
 }
 
-/* What a finished statement says. Errors of the classes 22, 23 and 42 lie in the statement itself:
- * data, constraints, names. */
+/* Classes of SQLSTATE that lie in a row itself: two rows of one key at once, data, constraints, limits
+ * of the program. */
+static int is_of_contents(const char *state)
+{
+	static const char *const classes[] = { "21", "22", "23", "54" };
+
+	for (size_t i = 0; state && i < sizeof(classes) / sizeof(classes[0]); i++) {
+		if (!strncmp(state, classes[i], 2))
+			return 1;
+	}
+	return 0;
+}
+
+/* What a finished statement says. */
 static enum db_result judge(struct db_conn *c, const PGresult *r)
 {
 	ExecStatusType status = PQresultStatus(r);
-	const char *state;
 
 	if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK || status == PGRES_SINGLE_TUPLE)
 		return DB_OK;
 	note(c, PQresultErrorMessage(r));
-	state = PQresultErrorField(r, PG_DIAG_SQLSTATE);
-	if (state && (!strncmp(state, "22", 2) || !strncmp(state, "23", 2) || !strncmp(state, "42", 2)))
-		return DB_REFUSED;
-	return DB_LOST;
+	return is_of_contents(PQresultErrorField(r, PG_DIAG_SQLSTATE)) ? DB_REFUSED : DB_LOST;
 }
 
 /* Results are handed to this one after the other. Nonzero: no more are wanted. */
@@ -173,10 +184,33 @@ static enum db_result run(struct db_conn *c, const char *sql)
 
 /* ---- connections ---- */
 
+/* With `on`, what was not sent yet when the socket is closed is thrown away: a server that wakes up
+ * late, or a network that comes back, must not deliver it after what the next connection wrote. */
+static void throw_away(struct db_conn *c, int on)
+{
+	struct linger linger = { .l_onoff = on };
+
+	setsockopt(PQsocket(c->pg), SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+}
+
 static void close_it(struct db_conn *c)
 {
+	if (c->pg && !c->lost)
+		throw_away(c, 0);
 	PQfinish(c->pg);
 	free(c);
+}
+
+/* A lock that somebody else keeps ends the statement before the time does, so that no session is left
+ * behind waiting for it. */
+static enum db_result set_session(struct db_conn *c)
+{
+	char sql[64];
+
+	if (PQsetnonblocking(c->pg, 1))
+		return lost(c);
+	snprintf(sql, sizeof(sql), "SET lock_timeout=%u", c->timeout_ms - c->timeout_ms / 4);
+	return run(c, sql);
 }
 
 static enum db_result wait_connected(struct db_conn *c)
@@ -190,29 +224,33 @@ static enum db_result wait_connected(struct db_conn *c)
 			return too_slow(c);
 		want = PQconnectPoll(c->pg);
 	}
-	return PQsetnonblocking(c->pg, 1) ? lost(c) : DB_OK;
-}
-
-static enum db_result connect_it(struct db_conn *c, const struct db_url *url)
-{
-	char port[16];
-	const char *names[] = { "host", "port", "user", "password", "dbname", "client_encoding",
-				"application_name", NULL };
-	const char *values[] = { url->host, port, url->user, url->password, url->database, "UTF8",
-				 "dialog", NULL };
-
-	snprintf(port, sizeof(port), url->port ? "%u" : "", url->port);
-	start_clock(c);
-	c->pg = PQconnectStartParams(names, values, 0);
-	if (!c->pg || PQstatus(c->pg) == CONNECTION_BAD)
-		return lost(c);
-	return wait_connected(c);
+	throw_away(c, 1);
+	return DB_OK;
 }
 
 static void ignore_notice(void *arg, const PGresult *r)
 {
 	(void)arg;
 	(void)r;
+}
+
+static enum db_result connect_it(struct db_conn *c, const struct db_url *url)
+{
+	enum db_result ret;
+	char port[16];
+	const char *names[] = { "host", "port", "user", "password", "dbname", "client_encoding",
+				"application_name", "gssencmode", NULL };
+	const char *values[] = { url->host, port, url->user, url->password, url->database, "UTF8",
+				 "dialog", "disable", NULL };
+
+	snprintf(port, sizeof(port), url->port ? "%u" : "", url->port);
+	start_clock(c);
+	c->pg = PQconnectStartParams(names, values, 0);
+	if (!c->pg || PQstatus(c->pg) == CONNECTION_BAD)
+		return lost(c);
+	PQsetNoticeReceiver(c->pg, ignore_notice, NULL);
+	ret = wait_connected(c);
+	return ret == DB_OK ? set_session(c) : ret;
 }
 
 static enum db_result open_it(const struct db_url *url, struct db_conn **conn, char *why, size_t size)
@@ -229,7 +267,6 @@ static enum db_result open_it(const struct db_url *url, struct db_conn **conn, c
 		close_it(c);
 		return DB_LOST;
 	}
-	PQsetNoticeReceiver(c->pg, ignore_notice, NULL);
 	*conn = c;
 	return DB_OK;
 }
@@ -239,9 +276,24 @@ static enum db_result begin(struct db_conn *c)
 	return run(c, "BEGIN");
 }
 
+static int see_tag(PGresult *r, void *arg)
+{
+	*(int *)arg = !strcmp(PQcmdStatus(r), "COMMIT");
+	return 0;
+}
+
+/* To commit a transaction that failed is a rollback, and no error, to PostgreSQL. */
 static enum db_result commit(struct db_conn *c)
 {
-	return run(c, "COMMIT");
+	enum db_result ret;
+	int done = 0;
+
+	start_clock(c);
+	ret = PQsendQuery(c->pg, "COMMIT") ? finish(c, see_tag, &done) : lost(c);
+	if (ret != DB_OK || done)
+		return ret;
+	note(c, "the transaction had failed and is rolled back");
+	return DB_LOST;
 }
 
 static enum db_result rollback(struct db_conn *c)
@@ -252,7 +304,7 @@ static enum db_result rollback(struct db_conn *c)
 /* ---- statements ---- */
 
 /* Text format for everything: it is what the server keeps. */
-static void bind(struct db_conn *c, unsigned i, const struct db_value *v)
+static void bind_value(struct db_conn *c, unsigned i, const struct db_value *v)
 {
 	c->param[i] = NULL;
 	if (v->kind == DB_INT) {
@@ -267,7 +319,7 @@ static int bind_all(struct db_conn *c, const struct db_value *values, unsigned n
 	size_t at = 0;
 
 	for (unsigned i = 0; i < n; i++) {
-		bind(c, i, &values[i]);
+		bind_value(c, i, &values[i]);
 		if (values[i].kind != DB_TEXT)
 			continue;
 		dlg_buf_add(texts, values[i].text);
@@ -494,7 +546,6 @@ static enum db_result create(struct db_conn *c, const struct db_table *t)
 	enum db_result ret;
 
 	schema(t, &sql);
-	dlg_buf_add(&sql, (struct dlg_str){ "", 1 });
 	if (sql.failed)
 		note(c, "no memory");
 	ret = sql.failed ? DB_LOST : run(c, sql.s);
@@ -508,5 +559,5 @@ const struct db_driver DB_DRIVER_SYMBOL = {
 	.schemes = "postgres postgresql", .open = open_it, .close = close_it, .error = error,
 	.begin = begin, .commit = commit, .rollback = rollback, .upsert = upsert,
 	.remove = remove_rows, .select = select_rows, .count = count, .columns = columns,
-	.version = version, .schema = schema, .create = create,
+	.version = version, .create = create, .schema = schema,
 };

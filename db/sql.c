@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "sql.h"
 
+#include <stdio.h>
+
 static void add(struct dlg_buf *out, const char *text)
 {
 	dlg_buf_add(out, dlg_str_of(text));
@@ -100,8 +102,6 @@ void db_sql_select(const struct db_sql_dialect *d, struct dlg_buf *out, const st
 	add(out, "SELECT ");
 	add_columns(d, out, t, 0, t->n_columns, "$");
 	add_from(d, out, t);
-	add(out, " ORDER BY ");
-	add_columns(d, out, t, 0, t->n_keys, "$");
 }
 
 void db_sql_count(const struct db_sql_dialect *d, struct dlg_buf *out, const struct db_table *t)
@@ -111,15 +111,20 @@ void db_sql_count(const struct db_sql_dialect *d, struct dlg_buf *out, const str
 }
 
 static void add_index(const struct db_sql_dialect *d, struct dlg_buf *out, const struct db_table *t,
-		      const char *column, int inside)
+		      const struct db_column *column, int inside)
 {
-	if (inside)
-		dlg_buf_printf(out, ",\n\tKEY %c%s_%s%c (", d->quote, t->name, column, d->quote);
-	else
-		dlg_buf_printf(out, "CREATE INDEX IF NOT EXISTS %c%s_%s%c ON %c%s%c%s (", d->quote,
-			       t->name, column, d->quote, d->quote, t->name, d->quote, d->using);
-	add_name(d, out, column);
-	add(out, d->key_len);
+	char name[DB_NAME_MAX + 1];
+
+	snprintf(name, sizeof(name), "%.31s_%.31s", t->name, column->name);
+	add(out, inside ? ",\n\tKEY " : "CREATE INDEX IF NOT EXISTS ");
+	add_name(d, out, name);
+	if (!inside) {
+		add(out, " ON ");
+		add_name(d, out, t->name);
+	}
+	dlg_buf_printf(out, "%s (", d->using);
+	add_name(d, out, column->name);
+	add(out, column->kind == DB_COL_TEXT ? d->key_len : "");
 	add(out, inside ? ")" : ");\n");
 }
 
@@ -128,7 +133,7 @@ static void add_indexes(const struct db_sql_dialect *d, struct dlg_buf *out,
 {
 	for (unsigned i = 0; i < t->n_columns; i++) {
 		if (t->column[i].indexed)
-			add_index(d, out, t, t->column[i].name, inside);
+			add_index(d, out, t, &t->column[i], inside);
 	}
 }
 
@@ -154,7 +159,10 @@ void db_sql_create(const struct db_sql_dialect *d, struct dlg_buf *out, const st
 	dlg_buf_printf(out, "\n)%s;\n", d->table_options);
 	if (!indexes_inside)
 		add_indexes(d, out, t, 0);
-	dlg_buf_printf(out, d->insert_version, t->name, t->version);
+	dlg_buf_printf(out,
+		       "INSERT INTO version (table_name, table_version)\n\tSELECT '%s', %u%s\n\t"
+		       "WHERE NOT EXISTS (SELECT 1 FROM version WHERE table_name = '%s');\n",
+		       t->name, t->version, d->dual, t->name);
 }
 
 unsigned db_sql_step(unsigned left)

@@ -15,10 +15,10 @@ struct db_sql_dialect {
 	/* one assignment; $ is the column */
 	const char *assignment;
 	const char *type[4];     /* by enum db_kind */
-	const char *key_len;     /* appended to an indexed column: "(191)" */
 	const char *using;       /* kind of index, where texts are too long for the usual one */
+	const char *key_len;     /* appended to an indexed text: "(191)" */
 	const char *table_options;
-	const char *insert_version; /* %s: name, %u: version */
+	const char *dual;        /* " FROM DUAL": how to select from no table */
 };
 
 void db_sql_upsert(const struct db_sql_dialect *d, struct dlg_buf *out, const struct db_table *t,

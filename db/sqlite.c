@@ -3,9 +3,11 @@
  * itself. */
 #include "sql.h"
 
+#include <fcntl.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 struct db_conn {
 	sqlite3 *db;
@@ -18,11 +20,10 @@ static const struct db_sql_dialect dialect = {
 	.on_conflict = " ON CONFLICT (%s) DO UPDATE SET ",
 	.assignment = "$=excluded.$",
 	.type = { "TEXT NOT NULL", "INTEGER NOT NULL", "INTEGER", "TEXT" },
-	.key_len = "",
 	.using = "",
+	.key_len = "",
 	.table_options = " WITHOUT ROWID",
-	.insert_version = "INSERT OR IGNORE INTO version (table_name, table_version) "
-			  "VALUES ('%s', %u);\n",
+	.dual = "",
 };
 
 /* ---- errors ---- */
@@ -37,12 +38,16 @@ static enum db_result result_of(struct db_conn *c, int code)
 	case SQLITE_CONSTRAINT:
 	case SQLITE_MISMATCH:
 	case SQLITE_TOOBIG:
-	case SQLITE_ERROR:
-	case SQLITE_RANGE:
 		return DB_REFUSED;
-	default: /* busy, full, I/O error, corrupt ...: it may be better later */
+	default: /* busy, full, I/O error, no such table ...: it may be better later */
 		return DB_LOST;
 	}
+}
+
+static enum db_result no_memory(struct db_conn *c)
+{
+	snprintf(c->why, sizeof(c->why), "no memory");
+	return DB_LOST;
 }
 
 static const char *error(struct db_conn *c)
@@ -72,23 +77,45 @@ static void close_it(struct db_conn *c)
 static enum db_result set_up(struct db_conn *c, unsigned timeout_ms)
 {
 	sqlite3_busy_timeout(c->db, (int)timeout_ms);
+	/* a column that is not there is an error, not a text with its name */
+	sqlite3_db_config(c->db, SQLITE_DBCONFIG_DQS_DML, 0, NULL);
 	return run(c, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL");
+}
+
+/* The names of callers are not for everybody to read; SQLite gives its other files the same mode. */
+static void make_file(const char *path)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+
+	if (fd >= 0)
+		close(fd);
+}
+
+static enum db_result open_file(struct db_conn *c, const char *path, unsigned timeout_ms)
+{
+	int code;
+
+	make_file(path);
+	code = sqlite3_open_v2(path, &c->db, SQLITE_OPEN_READWRITE, NULL);
+	return code == SQLITE_OK ? set_up(c, timeout_ms) : result_of(c, code);
 }
 
 static enum db_result open_it(const struct db_url *url, struct db_conn **conn, char *why, size_t size)
 {
-	struct db_conn *c = calloc(1, sizeof(*c));
+	struct db_conn *c;
 	char path[4096];
-	int code;
 
-	if (!c || url->host[0] || !url->database[0]) {
-		free(c);
+	if (url->host[0] || !url->database[0]) {
 		snprintf(why, size, "sqlite:///absolute/path is wanted");
 		return DB_LOST;
 	}
+	c = calloc(1, sizeof(*c));
+	if (!c) {
+		snprintf(why, size, "no memory");
+		return DB_LOST;
+	}
 	snprintf(path, sizeof(path), "/%s", url->database);
-	code = sqlite3_open_v2(path, &c->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL);
-	if (result_of(c, code) != DB_OK || set_up(c, url->timeout_ms) != DB_OK) {
+	if (open_file(c, path, url->timeout_ms) != DB_OK) {
 		snprintf(why, size, "%s: %s", path, c->why);
 		close_it(c);
 		return DB_LOST;
@@ -107,9 +134,10 @@ static enum db_result commit(struct db_conn *c)
 	return run(c, "COMMIT");
 }
 
+/* A full disk may have rolled back already. */
 static enum db_result rollback(struct db_conn *c)
 {
-	return run(c, "ROLLBACK");
+	return sqlite3_get_autocommit(c->db) ? DB_OK : run(c, "ROLLBACK");
 }
 
 /* ---- statements ---- */
@@ -117,20 +145,28 @@ static enum db_result rollback(struct db_conn *c)
 typedef void write_fn(const struct db_sql_dialect *d, struct dlg_buf *out, const struct db_table *t,
 		      unsigned rows);
 
+static enum db_result prepare(struct db_conn *c, const struct dlg_buf *sql, sqlite3_stmt **out)
+{
+	if (sql->failed)
+		return no_memory(c);
+	return result_of(c, sqlite3_prepare_v2(c->db, sql->s, (int)sql->len, out, NULL));
+}
+
 /* The statement for that many rows, prepared when it is needed first. */
-static sqlite3_stmt *statement(struct db_conn *c, sqlite3_stmt **kept, write_fn *write,
-			       const struct db_table *t, unsigned rows)
+static enum db_result statement(struct db_conn *c, sqlite3_stmt **kept, write_fn *write,
+				const struct db_table *t, unsigned rows, sqlite3_stmt **out)
 {
 	sqlite3_stmt **s = &kept[db_sql_index(rows)];
 	struct dlg_buf sql = { 0 };
+	enum db_result ret = DB_OK;
 
-	if (*s)
-		return *s;
-	write(&dialect, &sql, t, rows);
-	if (!sql.failed)
-		result_of(c, sqlite3_prepare_v2(c->db, sql.s, (int)sql.len, s, NULL));
-	dlg_buf_free(&sql);
-	return *s;
+	if (!*s) {
+		write(&dialect, &sql, t, rows);
+		ret = prepare(c, &sql, s);
+		dlg_buf_free(&sql);
+	}
+	*out = *s;
+	return ret;
 }
 
 static int bind(sqlite3_stmt *s, int at, const struct db_value *v)
@@ -149,16 +185,14 @@ static int bind(sqlite3_stmt *s, int at, const struct db_value *v)
 static enum db_result execute(struct db_conn *c, sqlite3_stmt *s, const struct db_value *values,
 			      unsigned n)
 {
-	enum db_result ret = s ? DB_OK : DB_REFUSED;
+	enum db_result ret = DB_OK;
 
 	for (unsigned i = 0; i < n && ret == DB_OK; i++)
 		ret = result_of(c, bind(s, (int)i + 1, &values[i]));
 	if (ret == DB_OK)
 		ret = result_of(c, sqlite3_step(s));
-	if (s) {
-		sqlite3_reset(s);
-		sqlite3_clear_bindings(s);
-	}
+	sqlite3_reset(s);
+	sqlite3_clear_bindings(s);
 	return ret;
 }
 
@@ -167,11 +201,14 @@ static enum db_result in_steps(struct db_conn *c, sqlite3_stmt **kept, write_fn 
 			       unsigned width, unsigned n_rows)
 {
 	enum db_result ret = DB_OK;
+	sqlite3_stmt *s;
 
 	while (n_rows && ret == DB_OK) {
 		unsigned step = db_sql_step(n_rows);
 
-		ret = execute(c, statement(c, kept, write, t, step), values, step * width);
+		ret = statement(c, kept, write, t, step, &s);
+		if (ret == DB_OK)
+			ret = execute(c, s, values, step * width);
 		values += (size_t)step * width;
 		n_rows -= step;
 	}
@@ -211,6 +248,7 @@ static struct db_value column_value(sqlite3_stmt *s, int i)
 static enum db_result read_rows(struct db_conn *c, sqlite3_stmt *s, db_row_fn *fn, void *arg)
 {
 	struct db_value row[DB_COLUMNS_MAX];
+	enum db_result result;
 	int n = sqlite3_column_count(s), code;
 
 	while ((code = sqlite3_step(s)) == SQLITE_ROW) {
@@ -219,8 +257,9 @@ static enum db_result read_rows(struct db_conn *c, sqlite3_stmt *s, db_row_fn *f
 		if (fn(row, arg))
 			break;
 	}
+	result = result_of(c, code);
 	sqlite3_finalize(s);
-	return result_of(c, code);
+	return result;
 }
 
 /* A query with one text bound to it. */
@@ -229,9 +268,7 @@ static enum db_result query(struct db_conn *c, struct dlg_buf *sql, struct dlg_s
 {
 	struct db_value v = db_text(bound);
 	sqlite3_stmt *s = NULL;
-	enum db_result ret = sql->failed ? DB_LOST
-					 : result_of(c, sqlite3_prepare_v2(c->db, sql->s, (int)sql->len,
-									   &s, NULL));
+	enum db_result ret = prepare(c, sql, &s);
 
 	dlg_buf_free(sql);
 	if (ret != DB_OK)
@@ -311,8 +348,7 @@ static enum db_result create(struct db_conn *c, const struct db_table *t)
 	enum db_result ret;
 
 	schema(t, &sql);
-	dlg_buf_add(&sql, (struct dlg_str){ "", 1 });
-	ret = sql.failed ? DB_LOST : run(c, sql.s);
+	ret = sql.failed ? no_memory(c) : run(c, sql.s);
 	dlg_buf_free(&sql);
 	return ret;
 }
@@ -323,5 +359,5 @@ const struct db_driver DB_DRIVER_SYMBOL = {
 	.schemes = "sqlite", .makes_tables = 1, .open = open_it, .close = close_it, .error = error,
 	.begin = begin, .commit = commit, .rollback = rollback, .upsert = upsert,
 	.remove = remove_rows, .select = select_rows, .count = count, .columns = columns,
-	.version = version, .schema = schema, .create = create,
+	.version = version, .create = create, .schema = schema,
 };

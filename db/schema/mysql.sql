@@ -31,4 +31,6 @@ CREATE TABLE IF NOT EXISTS `dialog` (
 	PRIMARY KEY (`node`,`hash_entry`,`hash_id`),
 	KEY `dialog_callid` (`callid`(191))
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
-INSERT IGNORE INTO version (table_name, table_version) VALUES ('dialog', 1001);
+INSERT INTO version (table_name, table_version)
+	SELECT 'dialog', 1001 FROM DUAL
+	WHERE NOT EXISTS (SELECT 1 FROM version WHERE table_name = 'dialog');

@@ -31,4 +31,6 @@ CREATE TABLE IF NOT EXISTS "dialog" (
 	PRIMARY KEY ("node","hash_entry","hash_id")
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS "dialog_callid" ON "dialog" ("callid");
-INSERT OR IGNORE INTO version (table_name, table_version) VALUES ('dialog', 1001);
+INSERT INTO version (table_name, table_version)
+	SELECT 'dialog', 1001
+	WHERE NOT EXISTS (SELECT 1 FROM version WHERE table_name = 'dialog');

@@ -5,13 +5,20 @@
     db.url                     # for db_url; db.rows() reads the table, db.sql(text) runs statements
     db.kill(); db.start()      # kill -9 and start again
     db.freeze(); db.thaw()     # SIGSTOP, SIGCONT
+    db.restart()               # as an operator does
+    db.socket_url              # the same server by its Unix socket
     db.remove()                # stop and take everything away
+
+start("mysql", disk_mb=500) puts the data on a small disk of its own, for db.fill_disk() and
+db.free_disk(); only root can have one: SmallDiskRefused says why not. Servers die with this process,
+however it ends.
 
 As a program: dbserver.py NAME COMMAND... runs the command with DB_URL set, or without a command
 prints the URL and waits for its standard input to end. "freeze PID" and "thaw PID" do just that."""
 
 import atexit
 import contextlib
+import ctypes
 import json
 import os
 import pwd
@@ -22,6 +29,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.parse
 
 USER, PASSWORD, NAME = "dialog", "p@ss:w/rd%", "calls"
 ENCODED = "p%40ss%3Aw%2Frd%25"
@@ -77,13 +85,26 @@ def thaw(pid):
             os.kill(p, signal.SIGCONT)
 
 
+def die_with_parent():
+    """In a child before exec."""
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
+class SmallDiskRefused(Exception):
+    """This machine or this user cannot have a file system of its own."""
+
+
 class Server:
     """What a server process can suffer."""
 
     scheme, owners, proc = "", (), None
 
-    def __init__(self):
+    def __init__(self, disk_mb=None):
         self.dir = tempfile.mkdtemp(prefix="dlgdb.")
+        self.disk_mb = disk_mb
+        if disk_mb:
+            self.mount()
         self.user = as_user(*self.owners)
         if self.user:
             shutil.chown(self.dir, self.user[2], int(self.user[4]))
@@ -98,6 +119,28 @@ class Server:
     def url(self):
         return "%s://%s:%s@127.0.0.1:%d/%s" % (self.scheme, USER, ENCODED, self.port, NAME)
 
+    @property
+    def socket_url(self):
+        return "%s://%s:%s@%s:%d/%s" % (self.scheme, USER, ENCODED, urllib.parse.quote(self.socket, ""), self.port, NAME)
+
+    def mount(self):
+        got = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=%dm" % self.disk_mb, "tmpfs", self.dir],
+                             stderr=subprocess.PIPE, text=True)
+        if got.returncode:
+            os.rmdir(self.dir)
+            raise SmallDiskRefused(got.stderr.strip())
+
+    def fill_disk(self):
+        """Leave no byte free."""
+        with open(self.dir + "/filler", "ab", buffering=0) as f:
+            for size in (1 << 20, 1 << 12, 1):
+                with contextlib.suppress(OSError):
+                    while f.write(bytes(size)):
+                        pass
+
+    def free_disk(self):
+        os.unlink(self.dir + "/filler")
+
     def run(self, *command, **kw):
         got = subprocess.run([*self.user, *command], cwd=self.dir, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                              stderr=subprocess.STDOUT, text=True, errors="surrogateescape", **kw)
@@ -108,7 +151,7 @@ class Server:
     def spawn(self, *command):
         with open(self.log, "ab") as log:
             self.proc = subprocess.Popen([*self.user, *command], cwd=self.dir, stdin=subprocess.DEVNULL, stdout=log,
-                                         stderr=log, start_new_session=True)
+                                         stderr=log, start_new_session=True, preexec_fn=die_with_parent)
 
     def start(self):
         self.launch()
@@ -140,10 +183,16 @@ class Server:
             except subprocess.TimeoutExpired:
                 self.kill()
 
+    def restart(self):
+        self.stop()
+        self.start()
+
     def remove(self):
         if self.proc and self.proc.poll() is None:
             self.thaw()
             self.kill()
+        if self.disk_mb and os.path.ismount(self.dir):
+            subprocess.run(["umount", "-l", self.dir], check=False)
         shutil.rmtree(self.dir, ignore_errors=True)
 
     def rows(self, table="dialog"):
@@ -175,8 +224,14 @@ class MySql(Server):
                         "--default-character-set=utf8mb4", "-e", text, timeout=60)
 
     def create(self):
-        self.root("CREATE DATABASE %s; CREATE USER '%s'@'127.0.0.1' IDENTIFIED BY '%s'; GRANT ALL ON %s.* TO '%s'@'127.0.0.1'"
-                  % (NAME, USER, PASSWORD, NAME, USER))
+        self.root("CREATE DATABASE " + NAME)
+        for host in ("127.0.0.1", "localhost"):
+            self.root("CREATE USER '%s'@'%s' IDENTIFIED BY '%s'; GRANT ALL ON %s.* TO '%s'@'%s'"
+                      % (USER, host, PASSWORD, NAME, USER, host))
+
+    @property
+    def socket(self):
+        return self.dir + "/socket"
 
     def sql(self, text):
         return self.root("USE %s; %s" % (NAME, text))
@@ -208,6 +263,10 @@ class Postgres(Server):
         except RuntimeError:
             return False
 
+    @property
+    def socket(self):
+        return self.dir
+
     def psql(self, database, text):
         return self.run(self.bin + "psql", "-X", "-q", "-h", self.dir, "-p", str(self.port), "-U", "postgres", "-A", "-t",
                         "-v", "ON_ERROR_STOP=1", "-c", text, database, timeout=60)
@@ -216,7 +275,8 @@ class Postgres(Server):
         self.psql("postgres", "CREATE USER %s PASSWORD '%s'" % (USER, PASSWORD))
         self.psql("postgres", "CREATE DATABASE %s OWNER %s" % (NAME, USER))
         with open(self.dir + "/data/pg_hba.conf", "w") as f:
-            f.write("local all postgres trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
+            f.write("local all postgres trust\nlocal all all scram-sha-256\n"
+                    "host all all 127.0.0.1/32 scram-sha-256\n")
         self.psql("postgres", "SELECT pg_reload_conf()")
 
     def sql(self, text):
@@ -276,8 +336,8 @@ class Sqlite:
 KINDS = {"mysql": MySql, "postgres": Postgres, "sqlite": Sqlite}
 
 
-def start(name):
-    return KINDS[name]()
+def start(name, **more):
+    return KINDS[name](**more)
 
 
 def main():

@@ -56,16 +56,21 @@ static void copy_values(struct db_value *to, const struct db_value *from)
 		to[i] = copy_value(from[i]);
 }
 
-static struct row *find(int64_t h_entry, int64_t h_id)
+static struct row *find(struct dlg_str node, int64_t h_entry, int64_t h_id)
 {
 	for (unsigned i = 0; i < n_rows; i++) {
 		struct row *r = &rows[i];
 
 		if (!r->deleted_by_us && r->v[DLG_ROW_h_entry].number == h_entry &&
-		    r->v[DLG_ROW_h_id].number == h_id)
+		    r->v[DLG_ROW_h_id].number == h_id && dlg_str_eq(r->v[DLG_ROW_node].text, node))
 			return r;
 	}
 	return NULL;
+}
+
+static struct row *find_ours(uint32_t h_entry, uint32_t h_id)
+{
+	return find(dlg_str_of(dialog_conf.db_node), h_entry, h_id);
 }
 
 static struct row *add_row(void)
@@ -190,7 +195,8 @@ static enum db_result rollback(struct db_conn *conn)
 
 static enum db_result upsert_one(const struct db_value *v)
 {
-	struct row *r = find(v[DLG_ROW_h_entry].number, v[DLG_ROW_h_id].number);
+	struct row *r = find(v[DLG_ROW_node].text, v[DLG_ROW_h_entry].number,
+			     v[DLG_ROW_h_id].number);
 
 	if (sim_db.refuse_id && v[DLG_ROW_h_id].number == sim_db.refuse_id)
 		return DB_REFUSED;
@@ -228,7 +234,7 @@ static enum db_result remove_rows(struct db_conn *conn, const struct db_table *t
 		sim_violation("database: %u rows deleted at once", n);
 	for (unsigned i = 0; i < n; i++) {
 		const struct db_value *key = keys + (size_t)i * t->n_keys;
-		struct row *r = find(key[1].number, key[2].number);
+		struct row *r = find(key[0].text, key[1].number, key[2].number);
 
 		if (r)
 			r->deleted_by_us = 1;
@@ -244,7 +250,7 @@ static enum db_result select_rows(struct db_conn *conn, const struct db_table *t
 	for (unsigned i = 0; i < n_rows; i++) {
 		if (i == n_rows / 2 && call(NULL, SIM_DB_SELECT) != DB_OK)
 			return DB_LOST;
-		if (!dlg_str_eq(rows[i].v[DLG_ROW_node].text, node))
+		if (rows[i].deleted_by_us || !dlg_str_eq(rows[i].v[DLG_ROW_node].text, node))
 			continue;
 		if (fn(rows[i].v, arg))
 			break;
@@ -257,8 +263,9 @@ static enum db_result count(struct db_conn *conn, const struct db_table *t, stru
 {
 	(void)conn;
 	(void)t;
-	(void)node;
-	*out = n_rows;
+	*out = 0;
+	for (unsigned i = 0; i < n_rows; i++)
+		*out += !rows[i].deleted_by_us && dlg_str_eq(rows[i].v[DLG_ROW_node].text, node);
 	return DB_OK;
 }
 
@@ -319,7 +326,7 @@ void sim_db_use(int mode)
 
 const struct db_value *sim_db_row(uint32_t h_entry, uint32_t h_id)
 {
-	struct row *r = find(h_entry, h_id);
+	struct row *r = find_ours(h_entry, h_id);
 
 	return r ? r->v : NULL;
 }
@@ -337,7 +344,7 @@ void sim_db_put(const struct db_value values[DLG_ROW_N])
 
 void sim_db_set(uint32_t h_entry, uint32_t h_id, enum dlg_row_column column, struct db_value v)
 {
-	struct row *r = find(h_entry, h_id);
+	struct row *r = find_ours(h_entry, h_id);
 
 	if (!r)
 		abort();
