@@ -3,6 +3,7 @@
 # make run      Kamailio in the foreground with our module and etc/kamailio.cfg, on loopback
 # make test     unit, simulation, fuzz (FUZZ_SECONDS each) and end-to-end tests; SAN=1: sanitized
 # make lint     warnings of gcc and clang, clang-tidy, cppcheck, shellcheck, exported symbols
+# make bench    what tracking calls costs, against no module and the host's own; test/bench/README
 # make install  into MODDIR; make clean; make distclean: the fetched headers go, too
 # V=1 shows the compilers' command lines.
 
@@ -43,7 +44,7 @@ fuzz := $(filter-out %/replay.c,$(wildcard test/fuzz/*.c))
 drivers := $(patsubst db/%.c,$(B)/dialog_db_%.so,$(filter-out db/db.c db/sql.c,$(wildcard db/*.c)))
 examples := $(patsubst examples/%.c,$(B)/dlg_%.so,$(wildcard examples/*.c))
 
-.PHONY: all run test programs tsan lint objects install clean distclean
+.PHONY: all run test bench programs tsan lint objects install clean distclean
 .SECONDARY:
 all: $(B)/dialog.so $(drivers) $(B)/dlgctl $(examples)
 
@@ -142,6 +143,11 @@ test:
 		$(if $(SAN),$(race)) $(fuzz:%.c=build/fuzz/%) \
 		"test/db/run $(B) $(db_tests:%.c=$(B)/%)" \
 		"test/ctl/run $(B)/dlgctl $(ctl_server)" test/e2e/run
+
+bench: all
+	./setup.sh bench
+	test/bench/instructions.py
+	test/bench/calls.py
 
 objects: $(patsubst %.c,$(B)/%.o,$(engine) $(wildcard db/*.c) $(adapter) $(wildcard doc/*.c examples/*.c test/*/*.c))
 
