@@ -150,10 +150,11 @@ static int shard_init(struct shard *s, struct list *lists)
 
 static int create_shards(unsigned log_shards)
 {
-	struct list *lists = zeroed(((size_t)n_defined << log_shards) * sizeof(*lists));
+	struct list *lists;
 
 	shards = aligned(sizeof(*shards) << log_shards);
-	if (!lists || !shards)
+	lists = shards ? zeroed(((size_t)n_defined << log_shards) * sizeof(*lists)) : NULL;
+	if (!lists)
 		return -1;
 	shard_bits = log_shards;
 	for (size_t i = 0; i < (size_t)1 << log_shards; i++) {

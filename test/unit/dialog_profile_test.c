@@ -287,7 +287,11 @@ END_TEST
 
 static struct dialog_arg out_var(void)
 {
-	return (struct dialog_arg){ .given = 1, .var = host_var_compile("$var(n)") };
+	static struct host_var *var;
+
+	if (!var)
+		var = host_var_compile("$var(n)");
+	return (struct dialog_arg){ .given = 1, .var = var };
 }
 
 /* What get_profile_size() stored. */
