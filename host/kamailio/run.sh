@@ -22,7 +22,9 @@ SIP on udp and tcp 127.0.0.1:$port; Control-C ends it. In another terminal:
 
   call    sipp -sn uas -i 127.0.0.1 -p $callee -bg                            a phone that answers
           sipp -sn uac -i 127.0.0.1 -s test -m 1 -d 60000 127.0.0.1:$port     a call of a minute
-  list    /usr/sbin/kamcmd -s unix:$dir/ctl dlg_list
+  list    ${module%/*}/dlgctl --fifo $dir/dialog_fifo --reply-dir $dir list
+          (also: watch, show, end, stats ...; see --help)
+          /usr/sbin/kamcmd -s unix:$dir/ctl dlg_list
           or through the FIFO, into a FIFO of your own:
           cd $dir && mkfifo r
           cat r & printf ':dlg_list:r\n\n' >dialog_fifo; wait
