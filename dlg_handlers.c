@@ -429,16 +429,19 @@ static uint32_t pass_locked(struct dlg_cell *dlg, struct dlg_leg *leg, enum dlg_
 {
 	enum dlg_event event = event_of_locked(dlg, leg, method);
 	enum dlg_end by = dir == DLG_DIR_UPSTREAM ? DLG_END_CALLEE : DLG_END_CALLER;
+	uint32_t save = 0;
 
 	if (leg)
 		note_cseq_locked(leg, dir, method, cseq);
 	if (leg && method == HOST_BYE && leg->state == DLG_LEG_ANSWERED)
 		leg->state = DLG_LEG_ENDED;
-	if (leg && method == HOST_ACK)
+	if (leg && method == HOST_ACK && !leg->acked) {
 		leg->acked = 1;
+		save = DLG_DO_SAVE; /* whatever the other legs make of the state */
+	}
 	if (lifetime)
 		dlg->lifetime = lifetime;
-	return apply_locked(dlg, event, by, 0);
+	return apply_locked(dlg, event, by, 0) | save;
 }
 
 /* A matched request was let pass by the script and has left the proxy. `lifetime`: of the
@@ -563,21 +566,25 @@ static void answered_locked(struct dlg_cell *dlg, struct dlg_leg *leg)
 		want_end_locked(dlg); /* it crossed our CANCEL or BYEs */
 }
 
+/* A further leg that answers changes no state, but is worth saving. */
 static uint32_t reply_locked(struct dlg_cell *dlg, enum dlg_event event, struct news *n)
 {
 	struct dlg_leg *leg = leg_for_locked(dlg, event, n);
+	uint32_t save = 0;
 
 	if (leg && leg->state == DLG_LEG_EARLY) { /* later replies repeat what is known */
 		if (n->contact.len)
 			set_text(&leg->contact, &leg->contact_len, &n->contact);
 		set_text(&leg->route_set, &leg->route_set_len, &n->route_set);
 		leg->sock = n->sock;
-		if (event == DLG_EV_SUCCESS)
+		if (event == DLG_EV_SUCCESS) {
 			answered_locked(dlg, leg);
+			save = DLG_DO_SAVE;
+		}
 	}
 	if (n->own > 0)
 		dlg->flags |= DLG_F_IN_PATH;
-	return apply_locked(dlg, event, DLG_END_NONE, 0);
+	return apply_locked(dlg, event, DLG_END_NONE, 0) | save;
 }
 
 static uint32_t on_invite_reply(struct dlg_cell *dlg, enum dlg_event event, struct host_tx *t,

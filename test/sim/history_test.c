@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Random call histories. SIM_HISTORIES: how many (default 20000). SIM_SEED: run this one only.
+/* Random call histories, without and with a database. SIM_HISTORIES: how many of each (default
+ * 20000). SIM_SEED: run this one only.
  * SIM_FIRST: the first seed. */
 #include <check.h>
+#include <ftw.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,19 +25,19 @@ static void print_stats(void)
 	printf("%" PRIu64 " histories, %" PRIu64 " steps, %" PRIu64 " dialogs (%" PRIu64
 	       " failed, %" PRIu64 " expired, %" PRIu64 " refused), %" PRIu64
 	       " BYEs of ours, %" PRIu64 " forged requests, %" PRIu64 " interleavings, %" PRIu64
-	       " failed allocations, %" PRIu64 " limited joinings, %" PRIu64 " turned away\n",
+	       " failed allocations, %" PRIu64 " tables compared, %" PRIu64 " limited joinings, %" PRIu64 " turned away\n",
 	       s->histories, s->steps, s->dialogs, s->failed, s->expired, s->refused, s->byes_sent,
-	       s->forged, s->interleaved, s->alloc_failures, s->limited, s->turned_away);
+	       s->forged, s->interleaved, s->alloc_failures, s->compared, s->limited, s->turned_away);
 }
 
-START_TEST(no_history_violates_an_invariant)
+static void run_histories(char *journal_dir)
 {
 	uint64_t one = from_env("SIM_SEED", 0), first = from_env("SIM_FIRST", 1);
 	uint64_t count = one ? 1 : from_env("SIM_HISTORIES", 20000);
 
 	if (one)
 		first = one;
-	ck_assert_int_eq(sim_history_start(), 0);
+	ck_assert_int_eq(sim_history_start(journal_dir), 0);
 	for (uint64_t seed = first; seed < first + count; seed++) {
 		const char *broken = sim_history_run(seed);
 
@@ -43,6 +45,30 @@ START_TEST(no_history_violates_an_invariant)
 	}
 	print_stats();
 	ck_assert(one || sim_history_stats.dialogs > count);
+}
+
+START_TEST(no_history_violates_an_invariant)
+{
+	run_histories(NULL);
+}
+END_TEST
+
+static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+{
+	(void)st;
+	(void)flag;
+	(void)ftw;
+	return remove(path);
+}
+
+START_TEST(no_history_loses_a_row)
+{
+	char dir[] = "/tmp/dlghistory.XXXXXX";
+
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	run_histories(dir);
+	ck_assert_uint_gt(sim_history_stats.compared, 0);
+	nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 END_TEST
 
@@ -52,5 +78,6 @@ int main(void)
 
 	tcase_set_timeout(c, 0);
 	tcase_add_test(c, no_history_violates_an_invariant);
+	tcase_add_test(c, no_history_loses_a_row);
 	return unit_run_case("histories", c);
 }

@@ -27,7 +27,7 @@ static void run_planted(enum sim_plant plant)
 	const char *broken = NULL;
 	unsigned seed = 0;
 
-	if (sim_history_start() < 0)
+	if (sim_history_start(NULL) < 0)
 		_exit(NO_START);
 	sim_plant = plant;
 	while (!broken && seed < SEEDS)
@@ -63,7 +63,7 @@ END_TEST
 START_TEST(nothing_is_caught_where_nothing_is_planted)
 {
 	ck_assert(sim_wrapped());
-	ck_assert_int_eq(sim_history_start(), 0);
+	ck_assert_int_eq(sim_history_start(NULL), 0);
 	for (uint64_t seed = 1; seed <= CLEAN_SEEDS; seed++)
 		ck_assert_ptr_null(sim_history_run(seed));
 }

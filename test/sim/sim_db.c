@@ -5,6 +5,9 @@
 #include <stdlib.h>
 
 #include "../../dialog.h"
+#include "../../dlg_db_image.h"
+#include "../../dlg_hash.h"
+#include "../../dlg_state.h"
 #include "sim_host.h"
 
 struct sim_db sim_db;
@@ -413,4 +416,64 @@ void sim_db_load(const char *path)
 	if (f)
 		fclose(f);
 	sim_db.rows = n_rows;
+}
+
+/* ---- against memory ---- */
+
+static int equal(const struct db_value *a, const struct db_value *b)
+{
+	if (a->kind != b->kind)
+		return 0;
+	return a->kind == DB_TEXT ? dlg_str_eq(a->text, b->text) : a->number == b->number;
+}
+
+static void compare_row(const struct dlg_cell *dlg, const struct db_value *want)
+{
+	const struct db_value *row = sim_db_row(dlg->h_entry, dlg->h_id);
+
+	if (!row) {
+		sim_violation("database: dialog %u:%u has no row", dlg->h_entry, dlg->h_id);
+		return;
+	}
+	for (int i = 0; i < DLG_ROW_N; i++) {
+		if (!equal(&row[i], &want[i]))
+			sim_violation("database: dialog %u:%u: column %d is \"%.*s\" (%lld), not \"%.*s\" (%lld)",
+				      dlg->h_entry, dlg->h_id, i, DLG_STR_ARG(row[i].text),
+				      (long long)row[i].number, DLG_STR_ARG(want[i].text),
+				      (long long)want[i].number);
+	}
+}
+
+/* Whether it is one that has a row. */
+static int compare_dialog(const struct dlg_cell *dlg)
+{
+	struct db_value want[DLG_ROW_N];
+	struct dlg_buf image = { 0 };
+	int answered;
+
+	dlg_hash_lock(dlg);
+	answered = dlg->state == DLG_STATE_CONFIRMED_NA || dlg->state == DLG_STATE_CONFIRMED;
+	if (answered)
+		dlg_db_image_locked(dlg, &image);
+	dlg_hash_unlock(dlg);
+	if (answered && dlg_row_values(dlg_buf_view(&image), dlg_str_of(dialog_conf.db_node), want))
+		sim_violation("database: no image of dialog %u:%u", dlg->h_entry, dlg->h_id);
+	else if (answered)
+		compare_row(dlg, want);
+	dlg_buf_free(&image);
+	return answered;
+}
+
+void sim_db_compare(void)
+{
+	struct dlg_hash_cursor cur = { 0 };
+	struct dlg_cell *dlg;
+	unsigned answered = 0;
+
+	while (dlg_hash_page(&cur, &dlg, 1, DLG_BY_LOCAL)) {
+		answered += (unsigned)compare_dialog(dlg);
+		dlg_hash_put(dlg, DLG_BY_LOCAL);
+	}
+	if (answered != sim_db.rows)
+		sim_violation("database: %u rows of %u answered dialogs", sim_db.rows, answered);
 }

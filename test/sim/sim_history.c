@@ -4,10 +4,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "../../dialog.h"
+#include "../../dlg_db_handler.h"
 #include "../../dlg_mi.h"
 #include "../../dlg_profile.h"
 #include "sim_audit.h"
 #include "sim_call.h"
+#include "sim_db.h"
 #include "sim_track.h"
 #include "sim_wrap.h"
 
@@ -55,6 +58,7 @@ static struct {
 	unsigned loss, dup;     /* one in n messages */
 	int interleaved, exact; /* exact: nobody else meddles while a request is processed */
 	int in_tick, late, trace;
+	int in_writer, outages; /* the database; nonzero: it fails now and then */
 	uint64_t next_tick, started;
 } w;
 
@@ -792,6 +796,52 @@ static void tick(void)
 	w.in_tick = 0;
 }
 
+/* ---- the database ---- */
+
+static void set_outage(void)
+{
+	sim_db.away = sim_one_in(3);
+	sim_db.lose_in = sim_below(3);
+	sim_db.lose_call = (enum sim_db_call)sim_below(SIM_DB_REMOVE + 1);
+	sim_db.lose_after = sim_one_in(2);
+}
+
+static void writer_turn(void)
+{
+	if (w.in_writer || !dlg_db_has_writer())
+		return;
+	w.in_writer = 1;
+	if (w.outages && sim_one_in(4))
+		set_outage();
+	dlg_db_write_some();
+	w.in_writer = 0;
+}
+
+/* When nothing waits any more, the table is what memory is. */
+static void compare_table(void)
+{
+	struct dlg_db_info info;
+
+	while (dlg_db_write_some() > 0)
+		;
+	dlg_db_get_info(&info);
+	if (info.queue)
+		return; /* away */
+	sim_db_compare();
+	sim_history_stats.compared++;
+}
+
+/* Nobody else moves. Histories with failing memory may lack rows. */
+static void database_step(void)
+{
+	if (!dlg_db_has_writer())
+		return;
+	if (sim_one_in(2))
+		writer_turn();
+	if (!sim_faults.mem_one_in && !w.in_writer && sim_one_in(8))
+		compare_table();
+}
+
 /* Another process does something at a moment when the engine holds no lock. */
 static void interleave(void)
 {
@@ -802,6 +852,10 @@ static void interleave(void)
 	sim_history_stats.interleaved++;
 	if (sim_one_in(8)) {
 		tick();
+		return;
+	}
+	if (dlg_db_has_writer() && sim_one_in(4)) {
+		writer_turn();
 		return;
 	}
 	i = sim_one_in(2) ? next_event() : sim_below(w.n_events);
@@ -816,6 +870,7 @@ static void audit_step(void)
 	sim_interleave = NULL; /* everybody stands still */
 	sim_sent_clear();
 	sim_audit();
+	database_step();
 	sim_interleave = others;
 	sim_history_stats.steps++;
 }
@@ -903,6 +958,7 @@ static void set_faults(void)
 		sim_faults.rr_one_in = sim_one_in(4) ? 10 : 0;
 		sim_faults.refuse_one_in = sim_one_in(4) ? 3 : 0;
 	}
+	w.outages = dlg_db_has_writer() && sim_one_in(2);
 	w.exact = !w.interleaved && !sim_track_mischief && !sim_faults.mem_one_in;
 }
 
@@ -937,6 +993,8 @@ static void drain(void)
 	sim_interleave = NULL;
 	sim_track_mischief = 0;
 	sim_faults_off();
+	w.outages = sim_db.away = 0;
+	sim_db.lose_in = 0;
 	for (unsigned i = 0; i < w.n_txs; i++)
 		gone(&w.tx[i]);
 	sim_track_put_all();
@@ -947,6 +1005,10 @@ static void drain(void)
 	}
 	sim_track_put_all();
 	sim_sent_clear();
+	if (dlg_db_has_writer())
+		compare_table();
+	if (sim_db.rows)
+		sim_violation("database: %u rows when all calls are over", sim_db.rows);
 }
 
 static int define_profiles(void)
@@ -967,8 +1029,11 @@ static void find_profiles(void)
 	profiles.size = host_var_compile("$var(n)");
 }
 
-int sim_history_start(void)
+int sim_history_start(char *journal_dir)
 {
+	if (journal_dir)
+		sim_db_use(DLG_DB_REALTIME);
+	dialog_conf.db_journal_dir = journal_dir;
 	if (define_profiles() || sim_call_start(HASH_SIZE) < 0 || sim_track_start() < 0)
 		return -1;
 	find_profiles();
