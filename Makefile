@@ -144,8 +144,14 @@ test:
 		"test/db/run $(B) $(db_tests:%.c=$(B)/%)" \
 		"test/ctl/run $(B)/dlgctl $(ctl_server)" test/e2e/run
 
-bench: all
+# An engine without the tests' checks, over their host.
+profile_bench = $(B)/test/bench/profile_bench
+$(profile_bench): $(patsubst %.c,$(B)/%.o,$(engine) test/sim/sim_host.c test/bench/profile_bench.c)
+	$(Q)$(CC) $(CFLAGS) $(san) -o $@ $^ -pthread
+
+bench: all $(profile_bench)
 	./setup.sh bench
+	$(profile_bench)
 	test/bench/instructions.py
 	test/bench/calls.py
 
