@@ -10,6 +10,7 @@ import heapq
 import itertools
 import os
 import random
+import re
 import select
 import signal
 import subprocess
@@ -17,7 +18,7 @@ import sys
 import threading
 import time
 
-from base import CONFIRMED, DELETED, ProxyCase
+from base import CONFIRMED, DELETED, ProxyCase, audit
 from proxy import MODULE, ROOT, Proxy
 from sip import SLOW, UA
 
@@ -44,20 +45,28 @@ class Mortal(Proxy):
 
     def die(self):
         """kill -9 of all processes. Returns when they hold neither sockets nor locks."""
-        pids = dbserver.family(self.proc.pid)
         os.killpg(self.proc.pid, signal.SIGKILL)
         self.proc.wait()
-        while any(map(runs, pids)):
+        while group_runs(self.proc.pid):
             time.sleep(0.002)
         self.log_file.close()
 
+    def die_at_birth(self, seconds):
+        """Start, and die so soon, perhaps in the middle of the restore."""
+        self.spawn()
+        time.sleep(seconds)
+        self.die()
 
-def runs(pid):
-    try:
-        with open("/proc/%d/stat" % pid) as f:
-            return f.read().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
+
+def group_runs(group):
+    """Whether any process of the group is more than a zombie."""
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            with open("/proc/%s/stat" % entry) as f:
+                state, _, pgrp = f.read().rpartition(")")[2].split()[:3]
+            if int(pgrp) == group and state not in "ZX":
+                return True
+    return False
 
 
 class Packet:
@@ -114,6 +123,13 @@ class Call:
     def sure(self, deaths):
         """The proxy that took the INVITE lived until the caller had the 200. An INVITE dies with its process."""
         return self.answered and not any(self.invited <= t < self.answered for t in deaths)
+
+    def in_flight(self, deaths):
+        """Its INVITE or BYE lost the proxy before it was answered."""
+        never = float("inf")
+        spans = [(self.invited, self.answered or never)]
+        spans += [(self.bye_sent, self.bye_answered or never)] if self.bye_sent else []
+        return any(a <= t < b for a, b in spans for t in deaths)
 
     def __repr__(self):
         return "%s (%s)" % (self.id, ", ".join("%s %.3f" % (k, getattr(self, k)) for k in (
@@ -344,7 +360,7 @@ class Check:
 
 
 class Torture(ProxyCase):
-    seconds = 40
+    seconds = 20
     options = {"shm": 128}
     allowed = (r"database .* is away",)
     longest = 20
@@ -382,17 +398,25 @@ class Torture(ProxyCase):
 
     # -- one round
 
+    def kill_proxy(self):
+        self.deaths.append(time.monotonic())
+        self.proxy.die()
+        self.deaths.append(time.monotonic())
+
     def kill_something(self):
-        what = "proxy" if KIND == "sqlite" else self.rng.choice(("proxy", "database", "both"))
-        if what != "proxy":
+        """Without the database for a while the journal alone knows what happens."""
+        kinds = ("proxy", "proxy twice") if KIND == "sqlite" else ("proxy", "proxy twice", "database", "both")
+        what = self.rng.choice(kinds)
+        if what in ("database", "both"):
             self.db.kill()
+            time.sleep(self.rng.uniform(0, 1.5))
         if what != "database":
-            self.deaths.append(time.monotonic())
-            self.proxy.die()
-            self.deaths.append(time.monotonic())
-        if what != "proxy":
-            time.sleep(self.rng.uniform(0, 1))
+            self.kill_proxy()
+        if what in ("database", "both"):
             self.db.start()
+        if what == "proxy twice":
+            self.proxy.die_at_birth(self.rng.uniform(0.02, 0.5))
+            self.deaths.append(time.monotonic())
         if what != "database":
             self.proxy.start()
         return what
@@ -400,13 +424,17 @@ class Torture(ProxyCase):
     def round(self):
         """Calls, a death among them, and silence again. Returns what died and when."""
         moment = self.rng.uniform(0.3, SECONDS * 0.7)
-        end = time.monotonic() + SECONDS
+        end, mark = time.monotonic() + SECONDS, self.proxy.log_mark()
         self.traffic.resume()
         time.sleep(moment)
         what = self.kill_something()
         time.sleep(max(end - time.monotonic(), 0.5))
         self.traffic.pause()
-        return "%s killed after %.3f s" % (what, moment)
+        return "%s killed after %.3f s%s" % (what, moment, self.restored(mark))
+
+    def restored(self, mark):
+        got = re.findall(r"(\d+) dialogs restored \((\d+) from the journal", self.proxy.log_since(mark))
+        return ", restored %s (%s from the journal)" % got[-1] if got else ""
 
     def queue(self):
         text = self.proxy.fifo.cmd("dlg_stats")
@@ -426,9 +454,12 @@ class Torture(ProxyCase):
         found = Check(self.traffic.calls, self.deaths, self.proxy.fifo.dialogs(), self.db.rows())
         bad = found.problems()
         calls = self.traffic.calls.values()
-        print("#     round %d, %s, %s: %d calls so far, %d up, %d ended, %d not at rest, %d rows; %s" % (
-            number, KIND, what, len(calls), len(found.up), sum(c.bye_answered > 0 for c in calls), len(left),
-            sum(found.table.values()), ", ".join("%d %s" % (len(v), k) for k, v in bad.items())), flush=True)
+        print("#     round %d, %s, %s: %d calls so far, %d up, %d ended, %d in flight at a death, %d refused, %d not at "
+              "rest, %d rows; %s" % (
+                  number, KIND, what, len(calls), len(found.up), sum(c.bye_answered > 0 for c in calls),
+                  sum(c.in_flight(self.deaths) for c in calls), sum(c.refused > 0 for c in calls), len(left),
+                  sum(found.table.values()), ", ".join("%d %s" % (len(v), k) for k, v in bad.items())), flush=True)
+        self.assertEqual(audit(self.proxy)["result"], "ok")
         self.assertFalse(any(bad.values()), "\n".join(
             ["round %d, %s, deaths at %r" % (number, what, self.deaths[-2:])] +
             ["%s: %r" % (k, v[:NAMED]) for k, v in bad.items() if v]))
