@@ -51,12 +51,6 @@ class Mortal(Proxy):
             time.sleep(0.002)
         self.log_file.close()
 
-    def die_at_birth(self, seconds):
-        """Start, and die so soon, perhaps in the middle of the restore."""
-        self.spawn()
-        time.sleep(seconds)
-        self.die()
-
 
 def group_runs(group):
     """Whether any process of the group is more than a zombie."""
@@ -118,18 +112,27 @@ class Call:
         """Some message is still on its way."""
         if self.bye_sent:
             return not self.bye_code
-        return (self.answered or not self.refused) and not (self.answered and self.acked)
+        if self.answered:
+            return not self.acked
+        unheard = not self.branch and time.monotonic() - self.invited > 4 * SLOW  # 100, and then it died with the proxy
+        return not self.refused and not unheard
 
     def sure(self, deaths):
-        """The proxy that took the INVITE lived until the caller had the 200. An INVITE dies with its process."""
-        return self.answered and not any(self.invited <= t < self.answered for t in deaths)
+        """The 200 came by the proxy that took the INVITE. Transactions die with their proxy; the next one passes on a
+        200 of which it knows nothing."""
+        return self.answered and not any(self.invited <= dead < self.answered for _, dead in deaths)
+
+    def sure_of_ack(self, deaths):
+        """An ACK takes effect when it was sent, and is in the journal just after that. Nobody repeats it when the proxy
+        dies in between, and the call stays in state 3."""
+        return self.acked and not any(killed - 0.2 * SLOW < self.acked <= dead for killed, dead in deaths)
 
     def in_flight(self, deaths):
         """Its INVITE or BYE lost the proxy before it was answered."""
         never = float("inf")
         spans = [(self.invited, self.answered or never)]
         spans += [(self.bye_sent, self.bye_answered or never)] if self.bye_sent else []
-        return any(a <= t < b for a, b in spans for t in deaths)
+        return any(a <= dead < b for a, b in spans for _, dead in deaths)
 
     def __repr__(self):
         return "%s (%s)" % (self.id, ", ".join("%s %.3f" % (k, getattr(self, k)) for k in (
@@ -334,7 +337,7 @@ class Check:
 
     def __init__(self, calls, deaths, dialogs, rows):
         live = [d for d in dialogs if d.state < DELETED]
-        self.calls = calls
+        self.calls, self.deaths = calls, deaths
         self.up = [c for c in calls.values() if c.sure(deaths) and not c.bye_sent]
         self.memory = collections.Counter(d["callid"] for d in live)
         self.table = collections.Counter(r["callid"] for r in rows)
@@ -343,6 +346,11 @@ class Check:
         confirmed = {(d.entry, d.id) for d in live if d.state >= CONFIRMED - 1}
         stored = {(r["hash_entry"], r["hash_id"]) for r in rows}
         self.differ = ["%d:%d" % n for n in confirmed ^ stored]
+        self.unacked = [c for c in calls.values() if c.acked and not c.bye_sent and not self.is_confirmed(c)]
+
+    def is_confirmed(self, c):
+        """In both places, if it is there."""
+        return self.state.get(c.id, CONFIRMED) == self.saved.get(c.id, CONFIRMED) == CONFIRMED
 
     def problems(self):
         """{kind: Call-IDs}"""
@@ -351,9 +359,7 @@ class Check:
             "lost": [c for c in self.up if not self.memory[c.id] or not self.table[c.id]],
             "revived": [c for c in self.calls.values() if c.bye_answered and c.id in there],
             "duplicated": [self.calls.get(i, i) for i in there if self.memory[i] > 1 or self.table[i] > 1],
-            "in a wrong state": [c for c in self.up if c.acked and
-                                 (self.state.get(c.id, CONFIRMED), self.saved.get(c.id, CONFIRMED)) !=
-                                 (CONFIRMED, CONFIRMED)],
+            "in a wrong state": [c for c in self.up if c.sure_of_ack(self.deaths) and not self.is_confirmed(c)],
             "unknown": [i for i in there if i not in self.calls],
             "only in memory or only in the table": self.differ,
         }
@@ -399,9 +405,9 @@ class Torture(ProxyCase):
     # -- one round
 
     def kill_proxy(self):
-        self.deaths.append(time.monotonic())
+        killed = time.monotonic()
         self.proxy.die()
-        self.deaths.append(time.monotonic())
+        self.deaths.append((killed, time.monotonic()))
 
     def kill_something(self):
         """Without the database for a while the journal alone knows what happens."""
@@ -415,8 +421,9 @@ class Torture(ProxyCase):
         if what in ("database", "both"):
             self.db.start()
         if what == "proxy twice":
-            self.proxy.die_at_birth(self.rng.uniform(0.02, 0.5))
-            self.deaths.append(time.monotonic())
+            self.proxy.spawn()
+            time.sleep(self.rng.uniform(0.02, 0.5))  # perhaps in the middle of the restore
+            self.kill_proxy()
         if what != "database":
             self.proxy.start()
         return what
@@ -454,10 +461,10 @@ class Torture(ProxyCase):
         found = Check(self.traffic.calls, self.deaths, self.proxy.fifo.dialogs(), self.db.rows())
         bad = found.problems()
         calls = self.traffic.calls.values()
-        print("#     round %d, %s, %s: %d calls so far, %d up, %d ended, %d in flight at a death, %d refused, %d not at "
-              "rest, %d rows; %s" % (
+        print("#     round %d, %s, %s: %d calls so far, %d up, %d ended, %d in flight at a death, %d whose ACK died, "
+              "%d refused, %d not at rest, %d rows; %s" % (
                   number, KIND, what, len(calls), len(found.up), sum(c.bye_answered > 0 for c in calls),
-                  sum(c.in_flight(self.deaths) for c in calls), sum(c.refused > 0 for c in calls), len(left),
+                  sum(c.in_flight(self.deaths) for c in calls), len(found.unacked), sum(c.refused > 0 for c in calls), len(left),
                   sum(found.table.values()), ", ".join("%d %s" % (len(v), k) for k, v in bad.items())), flush=True)
         self.assertEqual(audit(self.proxy)["result"], "ok")
         self.assertFalse(any(bad.values()), "\n".join(
