@@ -3,12 +3,12 @@
 row of a call must look like."""
 
 import os
+import re
 import subprocess
 import sys
 import time
-import unittest
 
-from base import ProxyCase, audit_problems
+from base import CONFIRMED, CONFIRMED_NA, ProxyCase, audit_problems
 from proxy import MODULE, ROOT, Proxy
 from sip import DOWN, SLOW, UP
 
@@ -30,7 +30,36 @@ OPS = """
 	if (is_present_hf("X-Unby")) unset_dlg_profile("by", "$hdr(X-Unby)");
 	if (is_present_hf("X-Plain")) set_dlg_profile("plain");
 """
-INITIAL = 'if (is_present_hf("X-Bye")) setflag(6);\n\trecord_route();\n\tcreate_dialog();' + OPS
+TIMEOUT = 'if (is_present_hf("X-To")) $avp(t) = $(hdr(X-To){s.int});\n'
+VALIDATE = """
+	if ($DLG_status != $null && !validate_dialog()) xlog("L_NOTICE", "SAY [$ci] invalid $rm $cs\\n");
+"""
+INITIAL = TIMEOUT + 'if (is_present_hf("X-Bye")) setflag(6);\n\trecord_route();\n\tcreate_dialog();' + OPS
+
+
+# Fields of a listing and the columns that have the same.
+FIELDS = {
+    "hash_entry": "hash_entry", "hash_id": "hash_id", "state": "state", "user_flags": "script_flags",
+    "timestart": "start_time", "callid": "callid", "from_uri": "from_uri", "to_uri": "to_uri",
+    "caller_tag": "from_tag", "caller_contact": "from_contact", "callee_cseq": "callee_cseq",
+    "caller_route_set": "caller_route_set", "caller_bind_addr": "caller_sock", "callee_tag": "to_tag",
+    "callee_contact": "callee_contact", "caller_cseq": "caller_cseq", "callee_route_set": "callee_route_set",
+    "callee_bind_addr": "callee_sock"}
+NUMBERS = ("hash_entry", "hash_id", "state", "user_flags", "timestart", "callee_cseq", "caller_cseq")
+
+
+def pairs(column):
+    """[(name, value)] of "name#value|..." with its backslashes."""
+    out, item = [], [""]
+    for token in re.findall(r"\\.|[^\\]", column or ""):
+        if token == "#":
+            item.append("")
+        elif token == "|":
+            out.append(tuple(item))
+            item = [""]
+        else:
+            item[-1] += token[-1]
+    return out
 
 
 def over(*kinds):
@@ -56,8 +85,9 @@ class DbCase(ProxyCase):
 
     kind = "sqlite"
     db_options = {}
-    params = {"profiles_with_value": "by", "profiles_no_value": "plain", "bye_on_timeout_flag": 6}
-    hooks = {"initial": INITIAL, "seq": OPS}
+    params = {"profiles_with_value": "by", "profiles_no_value": "plain", "bye_on_timeout_flag": 6,
+              "timeout_avp": "$avp(t)"}
+    hooks = {"initial": INITIAL, "before_loose": TIMEOUT, "seq": VALIDATE + OPS}
 
     @classmethod
     def setUpClass(cls):
@@ -103,6 +133,7 @@ class DbCase(ProxyCase):
         else:
             bad = []
         bad += p.stop()
+        bad += ["not valid: " + line for line in p.last_log.splitlines() if "] invalid " in line]
         if bad:
             self.fail("\n".join(bad))
 
@@ -158,3 +189,42 @@ class DbCase(ProxyCase):
         if legs is not None:
             self.assertEqual(row["legs"], legs)
         return row
+
+    # -- the table and the memory
+
+    def in_table(self):
+        """Dialogs as the rows know them: {hash: {field: value}}, and their timeouts."""
+        out, timeouts = {}, {}
+        for r in self.db.rows():
+            name = "%s:%s" % (r["hash_entry"], r["hash_id"])
+            out[name] = {field: r[column] if r[column] is not None else "" for field, column in FIELDS.items()}
+            out[name].update(vars=pairs(r["vars"]), profiles=pairs(r["profiles"]))
+            timeouts[name] = r["timeout"]
+        return out, timeouts
+
+    def in_memory(self):
+        """The same of the answered calls, as the proxy lists them."""
+        out, timeouts = {}, {}
+        for d in self.proxy.fifo.dialogs(command="dlg_list_ctx"):
+            if d.state not in (CONFIRMED_NA, CONFIRMED):
+                continue
+            leg = d["legs"][0]
+            flat = dict(d, hash_entry=d.entry, hash_id=d.id, **leg)
+            out[d["hash"]] = {f: int(flat[f]) if f in NUMBERS else flat[f] for f in FIELDS}
+            for field, kind in (("vars", "value"), ("profiles", "profile")):
+                out[d["hash"]][field] = [tuple(v.split(" = ", 1)) for k, v in d["context"] if k == kind]
+            timeouts[d["hash"]] = int(d["timeout"])
+        return out, timeouts
+
+    def assertSaved(self, timeout=8.0):
+        """The table says what the memory says, and nothing else."""
+        end = time.monotonic() + timeout * SLOW
+        while True:
+            (memory, left), (table, stored) = self.in_memory(), self.in_table()
+            if memory == table or time.monotonic() > end:
+                break
+            time.sleep(0.1)
+        self.assertEqual(table, memory)
+        for name in memory:
+            self.assertAlmostEqual(stored[name], left[name], delta=2, msg="timeout of " + name)
+        return memory

@@ -324,6 +324,7 @@ class Proxy:
     def stop(self):
         """Take it down gracefully and away. Returns problems found."""
         bad = self.terminate() + self.log_problems()
+        self.last_log = self.log()
         if bad:
             bad.append("log: " + self.keep())
         self.kill()
