@@ -124,6 +124,20 @@ def quote(value):
     return '"%s"' % value
 
 
+def any_alive(group):
+    """Does a process of this group still run?"""
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                with open("/proc/%s/stat" % entry) as f:
+                    state, _, pgrp = f.read().rpartition(")")[2].split()[:3]
+            except OSError:
+                continue
+            if int(pgrp) == group and state not in "ZX":
+                return True
+    return False
+
+
 class Proxy:
     """One running proxy. `params`: of our module; `tm`: of tm; `hooks`: pieces of the script."""
 
@@ -193,7 +207,8 @@ class Proxy:
     # -- life
 
     def spawn(self):
-        self.choose_ports()
+        if not self.ports:
+            self.choose_ports()
         cfg = os.path.join(self.dir, "kamailio.cfg")
         with open(cfg, "w") as f:
             f.write(self.config())
@@ -218,6 +233,7 @@ class Proxy:
             if "Address already in use" not in self.log():
                 break
             os.truncate(self.log_path, 0)
+            self.ports = []
         log = self.log()
         self.kill()
         raise AssertionError("the proxy did not start:\n" + log[-4000:])
@@ -255,8 +271,9 @@ class Proxy:
             raise AssertionError("refused, but not cleanly (exit %d):\n%s" % (code, log[-4000:]))
         return log
 
-    def stop(self):
-        """SIGTERM; a clean exit within the time Kamailio gives itself. Returns problems found."""
+    def terminate(self):
+        """SIGTERM; a clean exit within the time Kamailio gives itself. Returns problems found; files
+        and log stay."""
         bad = []
         if self.proc.poll() is None:
             os.kill(self.proc.pid, signal.SIGTERM)
@@ -270,7 +287,44 @@ class Proxy:
             bad.append("exit status %s" % self.proc.returncode)
         if self.dialog and os.path.exists(self.fifo.path):
             bad.append("the FIFO was left behind")
-        bad += self.log_problems()
+        return bad
+
+    def crash(self):
+        """kill -9 of all processes at once; files and log stay."""
+        os.killpg(self.proc.pid, signal.SIGKILL)
+        self.proc.wait()
+        end = time.monotonic() + 10 * SLOW
+        while any_alive(self.proc.pid):
+            if time.monotonic() > end:
+                raise AssertionError("processes of the proxy survive their kill -9")
+            time.sleep(0.01)
+
+    def resume(self, **changes):
+        """Start again what is down: same ports, files and log, other parameters of our module where
+        `changes` says so."""
+        self.params.update(changes)
+        self.log_file.close()
+        self.spawn()
+        if not self.wait_ready():
+            log = self.log()
+            self.kill()
+            raise AssertionError("the proxy did not start again:\n" + log[-4000:])
+        return self
+
+    def restart(self, kill=False, **changes):
+        """Down, gracefully or not, and up again."""
+        if kill:
+            self.crash()
+        else:
+            bad = self.terminate()
+            if bad:
+                raise AssertionError("; ".join(bad))
+        return self.resume(**changes)
+
+    def stop(self):
+        """Take it down gracefully and away. Returns problems found."""
+        bad = self.terminate() + self.log_problems()
+        self.last_log = self.log()
         if bad:
             bad.append("log: " + self.keep())
         self.kill()
