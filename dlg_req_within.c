@@ -2,6 +2,7 @@
 #include "dlg_req_within.h"
 
 #include "dialog.h"
+#include "dlg_db_handler.h"
 #include "dlg_hash.h"
 #include "dlg_mem.h"
 #include "host/host.h"
@@ -252,6 +253,8 @@ unsigned dlg_req_within_byes(struct dlg_cell *dlg, struct dlg_str headers, unsig
 		sent += send_bye(dlg, &plan, DLG_DIR_DOWNSTREAM, dlg_buf_view(&all)) == 0;
 	}
 	settle_legs(dlg, sent ? DLG_LEG_ENDED : DLG_LEG_ANSWERED);
+	if (!sent)
+		dlg_db_changed(dlg); /* the call goes on, with CSeqs that were used up */
 	if (failed)
 		*failed = wanted - sent;
 	dlg_buf_free(&plan.target[DLG_DIR_UPSTREAM]);
