@@ -205,10 +205,12 @@ class MySql(Server):
 
     def prepare(self):
         self.run("mariadb-install-db", "--no-defaults", "--datadir=" + self.dir + "/data", "--skip-test-db",
-                 "--auth-root-authentication-method=normal")
+                 "--tmpdir=" + self.dir, "--auth-root-authentication-method=normal")
 
     def launch(self):
-        self.spawn("/usr/sbin/mariadbd", "--no-defaults", "--datadir=" + self.dir + "/data", "--bind-address=127.0.0.1",
+        self.spawn("/usr/sbin/mariadbd", "--no-defaults", "--datadir=" + self.dir + "/data", "--tmpdir=" + self.dir,
+                   # in a directory that it shares a server deletes what others need
+                   "--bind-address=127.0.0.1",
                    "--port=%d" % self.port, "--socket=" + self.dir + "/socket", "--pid-file=" + self.dir + "/pid",
                    "--innodb-buffer-pool-size=64M", "--skip-log-bin", "--skip-name-resolve")
 
@@ -285,7 +287,7 @@ class Postgres(Server):
     query = sql
 
     def as_json(self, table):
-        return 'SELECT row_to_json(t) FROM "%s" t ORDER BY hash_entry, hash_id' % table
+        return 'SELECT row_to_json(t) FROM (SELECT * FROM "%s" ORDER BY 1, 2, 3) t' % table
 
 
 class Sqlite:
@@ -318,7 +320,7 @@ class Sqlite:
     def rows(self, table="dialog"):
         db = self.connect()
         try:
-            cursor = db.execute('SELECT * FROM "%s" ORDER BY hash_entry, hash_id' % table)
+            cursor = db.execute('SELECT * FROM "%s" ORDER BY 1, 2, 3' % table)
             names = [c[0] for c in cursor.description]
             return [dict(zip(names, row)) for row in cursor.fetchall()]
         finally:
