@@ -64,7 +64,7 @@ $(B)/dlg_%.so: $(B)/examples/%.o
 
 $(B)/dlgctl: $(patsubst %.c,$(B)/%.o,$(wildcard ctl/*.c) dlg_row.c dlg_str.c dlg_route.c db/db.c)
 	$(Q)$(CC) $(CFLAGS) $(san) -o $@ $^ -lncursesw
-$(B)/ctl/ctl_db.o: CFLAGS += -DDLGCTL_MODDIR='"$(MODDIR)"'
+$(B)/ctl/ctl_db.o: own = -DDLGCTL_MODDIR='"$(MODDIR)"'
 
 # Each driver brings its own helpers and needs its client library.
 lib_mysql = mariadb
@@ -72,8 +72,8 @@ lib_postgres = pq
 lib_sqlite = sqlite3
 $(B)/dialog_db_%.so: $(B)/db/%.o $(B)/db/sql.o $(B)/dlg_str.o
 	$(Q)$(CC) $(CFLAGS) $(san) -shared -o $@ $^ -l$(lib_$*)
-$(B)/db/mysql.o: CFLAGS += -isystem /usr/include/mariadb
-$(B)/db/postgres.o: CFLAGS += -isystem /usr/include/postgresql
+$(B)/db/mysql.o: own = -isystem /usr/include/mariadb
+$(B)/db/postgres.o: own = -isystem /usr/include/postgresql
 
 $(B)/host/kamailio/%.o: host/kamailio/%.c build/kamailio.mk
 	@mkdir -p $(@D)
@@ -83,9 +83,10 @@ $(B)/examples/%.o: examples/%.c build/kamailio.mk
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(call hosted,dlg_$*) $(san) -c -o $@ $<
 
+# `own`: what a single file needs.
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(strict) $(san) -c -o $@ $<
+	$(Q)$(CC) $(strict) $(san) $(own) -c -o $@ $<
 
 # Tests link an engine with its lock-order checks compiled in.
 $(B)/debug/%.o: %.c
@@ -155,7 +156,8 @@ bench: all $(profile_bench)
 	test/bench/instructions.py
 	test/bench/calls.py
 
-objects: $(patsubst %.c,$(B)/%.o,$(engine) $(wildcard db/*.c) $(adapter) $(wildcard doc/*.c examples/*.c test/*/*.c))
+objects: $(patsubst %.c,$(B)/%.o,$(engine) $(wildcard db/*.c) $(adapter) \
+	$(wildcard ctl/*.c doc/*.c examples/*.c test/*/*.c))
 
 tidy = $(Q)e=0; for f in $(1); do clang-tidy --quiet $$f -- $(2) 2>/dev/null || e=1; done; exit $$e
 gcc_only = -Wno-ignored-optimization-argument # Kamailio's flags are for gcc
@@ -168,8 +170,10 @@ lint:
 	$(call tidy,$(engine) $(sim) $(fuzz),-std=c11 -D_GNU_SOURCE -I.)
 	$(call tidy,$(filter-out db/db.c,$(wildcard db/*.c)) test/db/kit.c,-std=c11 -D_GNU_SOURCE -I. \
 		-isystem /usr/include/mariadb -isystem /usr/include/postgresql)
+	$(call tidy,$(wildcard ctl/*.c),-std=c11 -D_GNU_SOURCE -I. -DDLGCTL_MODDIR='""')
 	$(call tidy,$(adapter) $(wildcard examples/*.c),$(call hosted,dialog) $(gcc_only))
-	$(cppcheck) $(engine) $(filter-out db/db.c,$(wildcard db/*.c)) $(adapter) $(wildcard examples/*.c)
+	$(cppcheck) $(engine) $(filter-out db/db.c,$(wildcard db/*.c)) $(adapter) \
+		$(wildcard ctl/*.c examples/*.c)
 	$(cppcheck) --suppress='*:test/sim/sim_wrap.c' $(sim) $(fuzz)
 	shellcheck setup.sh host/kamailio/*.sh .ci/run test/fuzz/run
 	test "$$(nm -D --defined-only -f posix $(B)/dialog.so | cut -d' ' -f1 | sort | xargs)" = \

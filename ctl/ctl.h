@@ -14,10 +14,10 @@
 /* Exit codes: part of the interface, see dlgctl(1). */
 enum {
 	CTL_OK = 0,
-	CTL_NO = 1,      /* nothing found, or refused */
+	CTL_NO = 1, /* nothing found, or refused */
 	CTL_USAGE = 2,
-	CTL_AWAY = 3,    /* the proxy cannot be reached */
-	CTL_BROKEN = 4,  /* the audit, or the check of a table, has found something */
+	CTL_AWAY = 3,   /* the proxy cannot be reached */
+	CTL_BROKEN = 4, /* the audit, or the check of a table, has found something */
 };
 
 /* What the command line says, filled by dlgctl.c. */
@@ -52,10 +52,12 @@ const char *ctl_reason(void);
 /* The code of the error reply that CTL_NO stands for. */
 int ctl_error_code(void);
 
-/* When set, asked ten times a second while an answer is awaited; nonzero breaks it off (CTL_AWAY). */
+/* When set, asked ten times a second while an answer is awaited; nonzero breaks the call off, which
+ * then is CTL_AWAY. */
 extern int (*ctl_break)(void);
 
-/* From now on the deadly signals are handled by `fn`, not by removing the reply's FIFO and dying. */
+/* From now on the deadly signals are handled by `fn`, rather than by removing the reply's FIFO and
+ * dying. */
 void ctl_catch_signals(void (*fn)(int number));
 
 /* Append a request to `out`. Values may hold any byte but NUL; an empty one is refused by the
@@ -67,11 +69,11 @@ void ctl_request(struct dlg_buf *out, const char *command, const char *reply,
 struct ctl_reply {
 	ctl_line_fn *fn; /* may be NULL */
 	void *arg;
-	int status;       /* 200 or an error's code, once known */
-	int complete;     /* the end has come */
-	int stopped;      /* `fn` has seen enough */
-	int failed;       /* no memory: lines were lost */
-	char error[512];  /* the whole line of an error: code and reason */
+	int status;      /* 200 or an error's code, once known */
+	int complete;    /* the end has come */
+	int stopped;     /* `fn` has seen enough */
+	int failed;      /* no memory: lines were lost */
+	char error[512]; /* the whole line of an error: code and reason */
 	struct dlg_buf line;
 };
 
@@ -93,8 +95,8 @@ int ctl_surplus(const char *argument);
 /* Nonzero when colours are wanted on standard output. */
 int ctl_colored(void);
 
-/* A text for people: what is no UTF-8, and every character that a terminal might take for a command,
- * becomes \xNN. Returns how many columns it takes. */
+/* A text for people: what is no UTF-8, and every character that a terminal might take for a
+ * command, becomes \xNN. Returns how many columns it takes. */
 unsigned ctl_text(struct dlg_buf *out, const char *text);
 
 /* The same, filled up with blanks to `width` columns. */
@@ -103,7 +105,8 @@ void ctl_cell(struct dlg_buf *out, const char *text, unsigned width);
 /* A JSON string with its quotes. */
 void ctl_json_string(struct dlg_buf *out, const char *text);
 
-/* Print and empty a buffer; exits when that fails: quietly, with CTL_OK, when nobody reads any more. */
+/* Print and empty a buffer; exits when that fails: quietly, with CTL_OK, when nobody reads any
+ * more. */
 void ctl_flush(struct dlg_buf *out);
 
 /* Print what still waits. Returns `code`, the exit code so far, or another one when that fails. */

@@ -13,8 +13,9 @@
 #include <unistd.h>
 
 static struct db_column columns[DLG_ROW_N];
-static struct db_table table = { .column = columns, .n_columns = DLG_ROW_N, .n_keys = 3,
-				 .version = DLG_ROW_TABLE_VERSION };
+static struct db_table table = {
+	.column = columns, .n_columns = DLG_ROW_N, .n_keys = 3, .version = DLG_ROW_TABLE_VERSION
+};
 static struct db_url url;
 static const struct db_driver *driver;
 static struct db_conn *conn;
@@ -52,7 +53,8 @@ static int rename_columns(char *list)
 		while (i < DLG_ROW_N && strcmp(defaults[i].param, item))
 			i++;
 		if (!equals || i == DLG_ROW_N) {
-			fprintf(stderr, "dlgctl: --column-names: \"%s\" is not PARAMETER=NAME\n", item);
+			fprintf(stderr, "dlgctl: --column-names: \"%s\" is not PARAMETER=NAME\n",
+				item);
 			return -1;
 		}
 		columns[i].name = equals + 1;
@@ -65,13 +67,16 @@ static int describe_table(void)
 	const char *bad;
 
 	for (int i = 0; i < DLG_ROW_N; i++)
-		columns[i] = (struct db_column){ defaults[i].name, defaults[i].kind, i == DLG_ROW_callid };
+		columns[i] = (struct db_column){ defaults[i].name, defaults[i].kind,
+						 i == DLG_ROW_callid };
 	table.name = ctl_options.table;
-	if (ctl_options.column_list && rename_columns((char *)(uintptr_t)ctl_options.column_list) < 0)
+	if (ctl_options.column_list &&
+	    rename_columns((char *)(uintptr_t)ctl_options.column_list) < 0)
 		return -1;
 	bad = db_table_check(&table);
 	if (bad)
-		fprintf(stderr, "dlgctl: bad name \"%s\": letters, digits and underscores are allowed\n",
+		fprintf(stderr,
+			"dlgctl: bad name \"%s\": letters, digits and underscores are allowed\n",
 			bad);
 	return bad ? -1 : 0;
 }
@@ -180,13 +185,13 @@ static size_t bytes_of_pairs(struct dlg_str list, size_t each)
 /* About what the dialog will take. */
 static size_t bytes_of(const struct dlg_row *r)
 {
-	size_t bytes = piece(sizeof(struct dlg_cell) + r->call_id.len + r->from_uri.len + r->to_uri.len +
-			     r->from_tag.len + r->caller_routes.len) +
+	size_t bytes = piece(sizeof(struct dlg_cell) + r->call_id.len + r->from_uri.len +
+			     r->to_uri.len + r->from_tag.len + r->caller_routes.len) +
 		       piece(r->caller_contact.len) + piece(48) /* change log */ + 32 /* table */;
 
 	for (unsigned i = 0; i < r->n_legs; i++)
-		bytes += piece(sizeof(struct dlg_leg) + r->leg[i].tag.len) + piece(r->leg[i].contact.len) +
-			 piece(r->leg[i].route_set.len);
+		bytes += piece(sizeof(struct dlg_leg) + r->leg[i].tag.len) +
+			 piece(r->leg[i].contact.len) + piece(r->leg[i].route_set.len);
 	return bytes + bytes_of_pairs(r->vars, 16) + bytes_of_pairs(r->profiles, 24 + 72);
 }
 
@@ -232,7 +237,8 @@ static int check(void)
 		return CTL_AWAY;
 	}
 	dlg_buf_free(&c.arena);
-	printf("%lu rows: %lu would be restored (%lu of them expired meanwhile: they end at once), %lu have "
+	printf("%lu rows: %lu would be restored (%lu of them expired meanwhile: they end at once), "
+	       "%lu have "
 	       "ended, %lu would be skipped; about %.1f MB of shared memory\n",
 	       c.rows, c.good, c.expired, c.ended, c.bad, (double)c.bytes / 1048576);
 	return c.bad ? CTL_BROKEN : CTL_OK;
@@ -258,6 +264,7 @@ int ctl_db(int argc, char **argv)
 		return with_database(argv[1], check);
 	if (argc == 2 && !strcmp(argv[0], "schema"))
 		return print_schema(argv[1]);
-	fprintf(stderr, "dlgctl: db: \"create URL\", \"check URL\" or \"schema SCHEME\" is wanted\n");
+	fprintf(stderr,
+		"dlgctl: db: \"create URL\", \"check URL\" or \"schema SCHEME\" is wanted\n");
 	return CTL_USAGE;
 }

@@ -163,8 +163,8 @@ static int make_reply(void)
 
 enum { SLICE_MS = 100 };
 
-/* Wait until `fd` is ready, for the time-out at most. 0; CTL_AWAY when it was broken off, or it never
- * was: then the reason is for the caller to say. */
+/* Wait until `fd` is ready, for the time-out at most. 0; CTL_AWAY when it was broken off, or it
+ * never was: then the reason is for the caller to say. */
 static int await(int fd, short events)
 {
 	struct pollfd p = { .fd = fd, .events = events };
@@ -195,7 +195,7 @@ static int no_fifo(int err)
 	return away("the FIFO %s cannot be opened: %s", ctl_options.fifo, strerror(err));
 }
 
-/* Up to PIPE_BUF bytes go out at once or not at all, so that requests of several clients do not mix. */
+/* Up to PIPE_BUF bytes go out at once or not at all: requests of several clients do not mix. */
 static int write_all(int fd, struct dlg_str bytes)
 {
 	while (bytes.len) {
@@ -246,9 +246,10 @@ static int no_answer(const struct ctl_reply *r)
 	if (r->status)
 		return away("the answer stopped for %u s: the proxy hangs",
 			    ctl_options.timeout_ms / 1000);
-	return away("no answer within %u s: the proxy hangs, or its reply_dir is not %s, or it may not "
-		    "write there",
-		    ctl_options.timeout_ms / 1000, ctl_options.reply_dir);
+	return away(
+		"no answer within %u s: the proxy hangs, or its reply_dir is not %s, or it may not "
+		"write there",
+		ctl_options.timeout_ms / 1000, ctl_options.reply_dir);
 }
 
 /* The module of an earlier version knows fewer commands. */
@@ -268,7 +269,8 @@ static int verdict(const struct ctl_reply *r)
 	if (r->failed)
 		return away("no memory");
 	if (!r->complete && !r->stopped)
-		return away("the answer ended too early: the proxy was stopped, or we were too slow");
+		return away(
+			"the answer ended too early: the proxy was stopped, or we were too slow");
 	return r->status == 200 ? CTL_OK : refused(r);
 }
 

@@ -164,15 +164,18 @@ int ctl_profiles(int argc, char **argv)
 		return CTL_USAGE;
 	}
 	if (!argc) {
-		t.head = ctl_options.json ? NULL : "PROFILE                     MEMBERS     VALUES\n";
+		t.head = ctl_options.json ? NULL
+					  : "PROFILE                     MEMBERS     VALUES\n";
 		return end_table(&t, ctl_read_profiles(0, row, NULL, &t), "profiles");
 	}
 	t.only = argv[0];
 	t.is_it = 1;
 	t.head = ctl_options.json ? NULL : "   MEMBERS  VALUE\n";
 	if (!ctl_options.top)
-		return end_table(&t, ctl_call("profile_get_values", (const char *const *)argv, 1,
-					      take_value, &t), argv[0]);
+		return end_table(&t,
+				 ctl_call("profile_get_values", (const char *const *)argv, 1,
+					  take_value, &t),
+				 argv[0]);
 	ret = ctl_read_profiles(ctl_options.top, row, value_row, &t);
 	if (ret == CTL_OK && !t.found) {
 		fprintf(stderr, "dlgctl: profiles: there is no profile \"%s\"\n", argv[0]);
@@ -196,8 +199,10 @@ int ctl_stats(int argc, char **argv)
 		return ctl_complain("stats", ret);
 	for (unsigned i = 0; i < f.n; i++)
 		dlg_buf_printf(&out, ctl_options.json ? "%s\"%s\":%lld" : "%s%-24s %12lld\n",
-			       !ctl_options.json ? "" : i ? "," : "{", f.item[i].name,
-			       f.item[i].value);
+			       !ctl_options.json ? ""
+			       : i               ? ","
+						 : "{",
+			       f.item[i].name, f.item[i].value);
 	if (ctl_options.json)
 		dlg_buf_add(&out, DLG_STR("}\n"));
 	ctl_flush(&out);
@@ -276,12 +281,18 @@ static const struct {
 	{ "restored", "dialog_restored_total", "", "counter", "Dialogs restored at start." },
 	{ "failed", "dialog_failed_total", "", "counter", "Calls with a negative final answer." },
 	{ "expired", "dialog_expired_total", "", "counter", "Calls that reached a time limit." },
-	{ "refused", "dialog_refused_total", "", "counter", "Calls not tracked for want of memory or a usable INVITE." },
-	{ "forged", "dialog_forged_total", "", "counter", "Requests whose cookie names another call." },
-	{ "overdue", "dialog_overdue_total", "", "counter", "Ended dialogs found held for too long." },
-	{ "limited", "dialog_limited_total", "", "counter", "Joinings that a profile limit turned away." },
-	{ "lock_takeovers", "dialog_lock_takeovers_total", "", "counter", "Locks taken over from dead processes." },
-	{ "ended_caller", "dialog_ended_total", "reason=\"caller\"", "counter", "Calls that ended, by reason." },
+	{ "refused", "dialog_refused_total", "", "counter",
+	  "Calls not tracked for want of memory or a usable INVITE." },
+	{ "forged", "dialog_forged_total", "", "counter",
+	  "Requests whose cookie names another call." },
+	{ "overdue", "dialog_overdue_total", "", "counter",
+	  "Ended dialogs found held for too long." },
+	{ "limited", "dialog_limited_total", "", "counter",
+	  "Joinings that a profile limit turned away." },
+	{ "lock_takeovers", "dialog_lock_takeovers_total", "", "counter",
+	  "Locks taken over from dead processes." },
+	{ "ended_caller", "dialog_ended_total", "reason=\"caller\"", "counter",
+	  "Calls that ended, by reason." },
 	{ "ended_callee", "dialog_ended_total", "reason=\"callee\"", "counter", "" },
 	{ "ended_cancel", "dialog_ended_total", "reason=\"cancel\"", "counter", "" },
 	{ "ended_reject", "dialog_ended_total", "reason=\"reject\"", "counter", "" },
@@ -294,25 +305,36 @@ static const struct {
 	{ "uptime", "dialog_uptime_seconds", "", "gauge", "Seconds since the proxy started." },
 	{ "hash_size", "dialog_table_entries", "", "gauge", "Entries of the table (hash_size)." },
 	{ "entries_used", "dialog_table_entries_used", "", "gauge", "Entries that hold dialogs." },
-	{ "fullest_entry", "dialog_table_fullest_entry", "", "gauge", "Dialogs in the fullest entry." },
+	{ "fullest_entry", "dialog_table_fullest_entry", "", "gauge",
+	  "Dialogs in the fullest entry." },
 	{ "timers_armed", "dialog_timers_armed", "", "gauge", "Timers in the wheel." },
-	{ "timer_lag", "dialog_timer_lag_seconds", "", "gauge", "How far the timer is behind the clock." },
+	{ "timer_lag", "dialog_timer_lag_seconds", "", "gauge",
+	  "How far the timer is behind the clock." },
 	{ "memory_pieces", "dialog_memory_pieces", "", "gauge", "Pieces of shared memory in use." },
-	{ "memory_bytes", "dialog_memory_bytes", "kind=\"used\"", "gauge", "Shared memory of the module." },
+	{ "memory_bytes", "dialog_memory_bytes", "kind=\"used\"", "gauge",
+	  "Shared memory of the module." },
 	{ "memory_held", "dialog_memory_bytes", "kind=\"held\"", "gauge", "" },
 	{ "db_queue", "dialog_db_queue", "", "gauge", "Changes waiting for the writer." },
-	{ "db_oldest_ms", "dialog_db_oldest_seconds", "", "gauge", "Age of the oldest waiting change." },
+	{ "db_oldest_ms", "dialog_db_oldest_seconds", "", "gauge",
+	  "Age of the oldest waiting change." },
 	{ "db_rows", "dialog_db_rows_total", "", "counter", "Rows written." },
 	{ "db_deleted", "dialog_db_deleted_total", "", "counter", "Rows deleted." },
 	{ "db_batches", "dialog_db_batches_total", "", "counter", "Transactions." },
-	{ "db_rate", "dialog_db_rows_per_second", "", "gauge", "Rows written or deleted in the last whole second." },
-	{ "db_errors", "dialog_db_errors_total", "", "counter", "Failed statements and connections." },
-	{ "db_refused", "dialog_db_refused_total", "", "counter", "Rows that the database refused." },
-	{ "db_unsaved", "dialog_db_unsaved_total", "", "counter", "Dialogs not saved for want of memory." },
-	{ "db_connected", "dialog_db_connected", "", "gauge", "1 while the writer has a connection." },
+	{ "db_rate", "dialog_db_rows_per_second", "", "gauge",
+	  "Rows written or deleted in the last whole second." },
+	{ "db_errors", "dialog_db_errors_total", "", "counter",
+	  "Failed statements and connections." },
+	{ "db_refused", "dialog_db_refused_total", "", "counter",
+	  "Rows that the database refused." },
+	{ "db_unsaved", "dialog_db_unsaved_total", "", "counter",
+	  "Dialogs not saved for want of memory." },
+	{ "db_connected", "dialog_db_connected", "", "gauge",
+	  "1 while the writer has a connection." },
 	{ "db_skipped", "dialog_db_skipped_rows", "", "gauge", "Rows skipped at start." },
-	{ "db_journal_bytes", "dialog_db_journal_bytes", "", "gauge", "Bytes in the current segment of the journal." },
-	{ "db_journal_errors", "dialog_db_journal_errors_total", "", "counter", "Journal records that could not be written." },
+	{ "db_journal_bytes", "dialog_db_journal_bytes", "", "gauge",
+	  "Bytes in the current segment of the journal." },
+	{ "db_journal_errors", "dialog_db_journal_errors_total", "", "counter",
+	  "Journal records that could not be written." },
 };
 
 static void head(struct dlg_buf *out, const char *metric, const char *type, const char *help)
@@ -360,8 +382,8 @@ struct families {
 	size_t profile_at; /* where its values begin in `top` */
 };
 
-/* A label's value: backslash, quote and line end are escaped, and a scrape with anything but UTF-8 is
- * refused as a whole. */
+/* A label's value: backslash, quote and line end are escaped, and a scrape with anything but UTF-8
+ * is refused as a whole. */
 static void label(struct dlg_buf *out, const char *text)
 {
 	struct dlg_buf plain = { 0 };
@@ -419,12 +441,14 @@ static void value_metric(const char *value, long long count, void *arg)
 	sample(&one, "dialog_profile_value_members", f->profile, value, count);
 	if (one.failed)
 		f->top.failed = 1;
-	else if (!has_sample(&f->top, f->profile_at, one.s, (size_t)(strrchr(one.s, '}') + 1 - one.s)))
+	else if (!has_sample(&f->top, f->profile_at, one.s,
+			     (size_t)(strrchr(one.s, '}') + 1 - one.s)))
 		dlg_buf_add(&f->top, dlg_buf_view(&one));
 	dlg_buf_free(&one);
 }
 
-static void family(struct dlg_buf *out, struct dlg_buf *samples, const char *metric, const char *help)
+static void family(struct dlg_buf *out, struct dlg_buf *samples, const char *metric,
+		   const char *help)
 {
 	if (samples->len) {
 		head(out, metric, "gauge", help);
@@ -437,13 +461,14 @@ static void family(struct dlg_buf *out, struct dlg_buf *samples, const char *met
 static int print_profiles(struct dlg_buf *out)
 {
 	struct families f = { 0 };
-	int ret = ctl_read_profiles(ctl_options.top ? ctl_options.top : 10, profile_metric, value_metric,
-				    &f);
+	int ret = ctl_read_profiles(ctl_options.top ? ctl_options.top : 10, profile_metric,
+				    value_metric, &f);
 
 	family(out, &f.members, "dialog_profile_members", "Memberships in the profile.");
 	family(out, &f.values, "dialog_profile_values", "Different values in the profile.");
 	family(out, &f.top, "dialog_profile_value_members",
-	       "Memberships of the most frequent values (--top); the others are in the profile's total.");
+	       "Memberships of the most frequent values (--top); the others are in the profile's "
+	       "total.");
 	return ret;
 }
 

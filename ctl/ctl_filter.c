@@ -19,8 +19,8 @@ static const struct {
 
 const char *ctl_state_name(int state)
 {
-	static const char *const names[] = { "?", "unconfirmed", "early", "confirmed_na", "confirmed",
-					     "ended" };
+	static const char *const names[] = { "?",         "unconfirmed", "early", "confirmed_na",
+					     "confirmed", "ended" };
 
 	return state >= 1 && state <= 5 ? names[state] : names[0];
 }
@@ -29,7 +29,8 @@ const char *ctl_state_name(int state)
 static unsigned states_of(const char *name, size_t len)
 {
 	for (size_t i = 0; i < sizeof(state_names) / sizeof(state_names[0]); i++) {
-		if (strlen(state_names[i].name) == len && !strncasecmp(state_names[i].name, name, len))
+		if (strlen(state_names[i].name) == len &&
+		    !strncasecmp(state_names[i].name, name, len))
 			return state_names[i].states;
 	}
 	return 0;

@@ -226,7 +226,8 @@ static int unknown_column(const char *name, size_t len)
 
 static int choose_columns(void)
 {
-	const char *list = ctl_options.columns ? ctl_options.columns : "hash,state,age,caller,callee,callid";
+	const char *list =
+		ctl_options.columns ? ctl_options.columns : "hash,state,age,caller,callee,callid";
 
 	for (chosen.n = 0; *list;) {
 		size_t len = strcspn(list, ",");
@@ -245,8 +246,9 @@ static int choose_columns(void)
 /* Nonzero when some filter narrows the choice. */
 static int has_filter(void)
 {
-	return ctl_options.states || ctl_options.caller || ctl_options.callee || ctl_options.callid ||
-	       ctl_options.profile || ctl_options.older || ctl_options.younger;
+	return ctl_options.states || ctl_options.caller || ctl_options.callee ||
+	       ctl_options.callid || ctl_options.profile || ctl_options.older ||
+	       ctl_options.younger;
 }
 
 struct listing {
@@ -258,7 +260,9 @@ struct listing {
 
 static const char *color_of(const struct ctl_dialog *d)
 {
-	static const char *const colors[] = { "", "", "\033[33m", "\033[36m", "\033[32m", "\033[2m" };
+	static const char *const colors[] = {
+		"", "", "\033[33m", "\033[36m", "\033[32m", "\033[2m"
+	};
 	int state = atoi(ctl_field(d, "state"));
 
 	return state >= 1 && state <= 5 ? colors[state] : "";
@@ -294,8 +298,9 @@ static void print_row(struct listing *l, const struct ctl_dialog *d)
 
 static int is_number(const char *name)
 {
-	static const char *const numbers[] = { "state", "user_flags", "timestart", "timeout",
-					       "callee_cseq", "caller_cseq", "memberships" };
+	static const char *const numbers[] = { "state",      "user_flags",  "timestart",
+					       "timeout",    "callee_cseq", "caller_cseq",
+					       "memberships" };
 
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
 		if (!strcmp(numbers[i], name))
@@ -408,7 +413,8 @@ int ctl_list(int argc, char **argv)
 
 static void show_field(struct dlg_buf *out, const struct ctl_dialog *d, unsigned i)
 {
-	dlg_buf_printf(out, "%s%-18s ", d->field[i].leg || d->field[i].context ? "  " : "", ctl_name(d, i));
+	dlg_buf_printf(out, "%s%-18s ", d->field[i].leg || d->field[i].context ? "  " : "",
+		       ctl_name(d, i));
 	ctl_text(out, ctl_value(d, i));
 	if (!d->field[i].context && !strcmp(ctl_name(d, i), "state"))
 		dlg_buf_printf(out, " (%s)", ctl_state_name(atoi(ctl_value(d, i))));
@@ -737,7 +743,8 @@ int ctl_end(int argc, char **argv)
 	if (ctl_filter_check() < 0)
 		return CTL_USAGE;
 	if (argc > 1 || (!argc && !has_filter()) || (argc && has_filter())) {
-		fprintf(stderr, "dlgctl: end: one ENTRY:ID or Call-ID is wanted, or filters (see --help)\n");
+		fprintf(stderr, "dlgctl: end: one ENTRY:ID or Call-ID is wanted, or filters (see "
+				"--help)\n");
 		return CTL_USAGE;
 	}
 	if (!argc)

@@ -24,14 +24,19 @@ int ctl_colored(void)
 /* Bytes of a well-formed UTF-8 character, or 0. */
 static size_t utf8_len(const unsigned char *p)
 {
-	size_t n = *p < 0x80 ? 1 : *p < 0xc2 ? 0 : *p < 0xe0 ? 2 : *p < 0xf0 ? 3 : *p < 0xf5 ? 4 : 0;
+	size_t n = *p < 0x80   ? 1
+		   : *p < 0xc2 ? 0
+		   : *p < 0xe0 ? 2
+		   : *p < 0xf0 ? 3
+		   : *p < 0xf5 ? 4
+			       : 0;
 
 	for (size_t i = 1; i < n; i++) {
 		if ((p[i] & 0xc0) != 0x80)
 			return 0;
 	}
-	if ((*p == 0xe0 && p[1] < 0xa0) || (*p == 0xed && p[1] > 0x9f) || (*p == 0xf0 && p[1] < 0x90) ||
-	    (*p == 0xf4 && p[1] > 0x8f))
+	if ((*p == 0xe0 && p[1] < 0xa0) || (*p == 0xed && p[1] > 0x9f) ||
+	    (*p == 0xf0 && p[1] < 0x90) || (*p == 0xf4 && p[1] > 0x8f))
 		return 0;
 	return n;
 }
@@ -116,7 +121,7 @@ int ctl_finish_output(int code)
 const char *ctl_duration(long s, char *out)
 {
 	if (s < 0)
-		strcpy(out, "-");
+		snprintf(out, 32, "-");
 	else if (s < 60)
 		snprintf(out, 32, "%lds", s);
 	else if (s < 3600)

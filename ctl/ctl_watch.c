@@ -16,14 +16,14 @@ enum { TOP = 8, INTERVAL_MIN_MS = 200, INTERVAL_MAX_MS = 60000, RATES = 60, SLIC
 
 static struct view {
 	struct ctl_figures now, before;
-	double seconds;        /* between both */
+	double seconds; /* between both */
 	double began;
-	double rate[RATES];    /* calls per second, the newest last */
+	double rate[RATES]; /* calls per second, the newest last */
 	unsigned n_rates;
 	struct dlg_buf profiles; /* their lines, read before anything is drawn */
 	int y;
 	unsigned interval_ms;
-	WINDOW *keys; /* reading keys from it does not touch the screen */
+	WINDOW *keys;    /* reading keys from it does not touch the screen */
 	int quit, hurry; /* what the keys want: the end; a new picture at once */
 	int utf8;
 } v;
@@ -84,8 +84,8 @@ static void show_head(void)
 	attron(A_REVERSE);
 	line("%-*s", COLS, "");
 	v.y--;
-	line(" dlgctl watch   %s   up %s   every %.1f s   q quits, + and - change the interval", clock,
-	     ctl_duration((long)fig("uptime"), up), v.interval_ms / 1000.0);
+	line(" dlgctl watch   %s   up %s   every %.1f s   q quits, + and - change the interval",
+	     clock, ctl_duration((long)fig("uptime"), up), v.interval_ms / 1000.0);
 	attroff(A_REVERSE);
 }
 
@@ -124,26 +124,29 @@ static void show_rates(void)
 static void show_reasons(void)
 {
 	title("Ended since start");
-	line("  caller %lld   callee %lld   cancel %lld   reject %lld   no answer %lld", fig("ended_caller"),
-	     fig("ended_callee"), fig("ended_cancel"), fig("ended_reject"), fig("ended_no_answer"));
-	line("  command %lld   lifetime %lld   setup_timeout %lld   ack_timeout %lld", fig("ended_command"),
-	     fig("ended_timeout"), fig("ended_setup_timeout"), fig("ended_ack_timeout"));
+	line("  caller %lld   callee %lld   cancel %lld   reject %lld   no answer %lld",
+	     fig("ended_caller"), fig("ended_callee"), fig("ended_cancel"), fig("ended_reject"),
+	     fig("ended_no_answer"));
+	line("  command %lld   lifetime %lld   setup_timeout %lld   ack_timeout %lld",
+	     fig("ended_command"), fig("ended_timeout"), fig("ended_setup_timeout"),
+	     fig("ended_ack_timeout"));
 }
 
 static void show_health(void)
 {
 	title("Module");
 	line("  memory %lld KB used, %lld KB held   timer lag %lld s   overdue %lld   forged %lld",
-	     fig("memory_bytes") / 1024, fig("memory_held") / 1024, fig("timer_lag"), fig("overdue"),
-	     fig("forged"));
+	     fig("memory_bytes") / 1024, fig("memory_held") / 1024, fig("timer_lag"),
+	     fig("overdue"), fig("forged"));
 	if (!fig("db_batches") && !fig("db_connected") && !fig("db_errors"))
 		return; /* none is used */
 	line("  database: %s   %lld waiting, the oldest %lld ms   %lld rows/s   %lld errors",
-	     fig("db_connected") ? "connected" : "not connected", fig("db_queue"), fig("db_oldest_ms"),
-	     fig("db_rate"), fig("db_errors"));
+	     fig("db_connected") ? "connected" : "not connected", fig("db_queue"),
+	     fig("db_oldest_ms"), fig("db_rate"), fig("db_errors"));
 }
 
-static void profile_line(const char *name, int with_value, long long count, long long values, void *arg)
+static void profile_line(const char *name, int with_value, long long count, long long values,
+			 void *arg)
 {
 	(void)arg;
 	dlg_buf_printf(&v.profiles, "  %-24s %8lld members", name, count);
@@ -175,7 +178,9 @@ static void change_interval(int key)
 {
 	unsigned ms = key == '+' ? v.interval_ms * 2 : v.interval_ms / 2;
 
-	v.interval_ms = ms < INTERVAL_MIN_MS ? INTERVAL_MIN_MS : ms > INTERVAL_MAX_MS ? INTERVAL_MAX_MS : ms;
+	v.interval_ms = ms < INTERVAL_MIN_MS   ? INTERVAL_MIN_MS
+			: ms > INTERVAL_MAX_MS ? INTERVAL_MAX_MS
+					       : ms;
 }
 
 static void take_key(int key)
@@ -337,7 +342,8 @@ int ctl_watch(int argc, char **argv)
 	if (argc)
 		return ctl_surplus(argv[0]);
 	if (!isatty(0) || !isatty(1)) {
-		fprintf(stderr, "dlgctl: watch wants a terminal; \"dlgctl stats\" prints the same figures\n");
+		fprintf(stderr, "dlgctl: watch wants a terminal; \"dlgctl stats\" prints the same "
+				"figures\n");
 		return CTL_USAGE;
 	}
 	v.interval_ms = ctl_options.interval_ms;

@@ -15,53 +15,61 @@ static const struct command {
 	int (*run)(int argc, char **argv);
 } commands[] = {
 	{ "list", "", "list dialogs, as they come", "jfilters,columns", ctl_list },
-	{ "show", "ENTRY:ID | CALL-ID", "one dialog with values, profiles and callees", "j", ctl_show },
-	{ "end", "[ENTRY:ID | CALL-ID]", "end a call, or all that the filters name", "efilters", ctl_end },
-	{ "profiles", "[PROFILE]", "profiles with their counts, or the values of one", "jt", ctl_profiles },
+	{ "show", "ENTRY:ID | CALL-ID",
+	  "one dialog with values, profiles and callees", "j", ctl_show },
+	{ "end", "[ENTRY:ID | CALL-ID]",
+	  "end a call, or all that the filters name", "efilters", ctl_end },
+	{ "profiles", "[PROFILE]",
+	  "profiles with their counts, or the values of one", "jt", ctl_profiles },
 	{ "stats", "", "every counter of the module", "j", ctl_stats },
 	{ "audit", "", "recount everything, list overdue dialogs", "", ctl_audit },
 	{ "watch", "", "a live view in the terminal", "i", ctl_watch },
 	{ "metrics", "", "figures in Prometheus' text format", "t", ctl_metrics },
-	{ "db", "create|check|schema URL", "make the table, say what a start would restore, print the SQL", "d", ctl_db },
+	{ "db", "create|check|schema URL",
+	  "make the table, say what a start would restore, print the SQL", "d", ctl_db },
 };
 
 /* ---- options: described once ---- */
 
 enum id {
-	FIFO = 'f', REPLY_DIR = 'r', TIMEOUT = 'T', HELP = 'h', VERSION = 'V', COLOR = 256, JSON, STATE,
-	CALLER, CALLEE, CALLID, PROFILE, OLDER, YOUNGER, COLUMNS, YES, DRY_RUN, TOP, INTERVAL, TABLE, NODE,
-	COLUMN_NAMES, HASH_SIZE,
+	FIFO = 'f', REPLY_DIR = 'r', TIMEOUT = 'T', HELP = 'h', VERSION = 'V',
+	COLOR = 256, JSON, STATE, CALLER, CALLEE, CALLID, PROFILE, OLDER, YOUNGER, COLUMNS, YES,
+	DRY_RUN, TOP, INTERVAL, TABLE, NODE, COLUMN_NAMES, HASH_SIZE,
 };
 
 /* `group`: one letter of a command's `options`, * for all commands; filters are e and f. */
 static const struct option_row {
 	enum id id;
-	const char *name, *argument, *help;
 	char group;
+	const char *name, *argument, *help;
 } rows[] = {
-	{ FIFO, "fifo", "PATH", "the module's fifo_name; else $DLGCTL_FIFO, else /run/kamailio/dialog_fifo", '*' },
-	{ REPLY_DIR, "reply-dir", "DIR", "the module's reply_dir; else $DLGCTL_REPLY_DIR, else /tmp", '*' },
-	{ TIMEOUT, "timeout", "SECONDS", "how long to wait for an answer (10)", '*' },
-	{ COLOR, "color", "WHEN", "auto, always or never", '*' },
-	{ HELP, "help", NULL, "this text", '*' },
-	{ VERSION, "version", NULL, "the version", '*' },
-	{ JSON, "json", NULL, "JSON instead of a table", 'j' },
-	{ STATE, "state", "STATES", "unconfirmed, early, confirmed_na, confirmed, ended; or active, setup", 'f' },
-	{ CALLER, "caller", "TEXT", "the caller's URI holds TEXT", 'f' },
-	{ CALLEE, "callee", "TEXT", "the callee's URI holds TEXT", 'f' },
-	{ CALLID, "callid", "ID", "this Call-ID", 'f' },
-	{ OLDER, "older", "AGE", "answered at least so long ago: 90, 15m, 2h, 1d", 'f' },
-	{ YOUNGER, "younger", "AGE", "answered at most so long ago", 'f' },
-	{ PROFILE, "profile", "NAME[=VALUE]", "members of the profile, of that value", 'f' },
-	{ COLUMNS, "columns", "NAMES", "columns of the table, separated by commas", 'c' },
-	{ YES, "yes", NULL, "do not ask", 'e' },
-	{ DRY_RUN, "dry-run", NULL, "say what would be ended", 'e' },
-	{ TOP, "top", "N", "only the N most frequent values (1 to 100)", 't' },
-	{ INTERVAL, "interval", "SECONDS", "between two pictures (1)", 'i' },
-	{ TABLE, "table", "NAME", "the module's table_name (dialog)", 'd' },
-	{ NODE, "node", "NAME", "the module's db_node", 'd' },
-	{ COLUMN_NAMES, "column-names", "LIST", "as callid_column=c_id,state_column=c_state", 'd' },
-	{ HASH_SIZE, "hash-size", "N", "check: the module's hash_size (4096), 0 not to check it", 'd' },
+	{ FIFO, '*', "fifo", "PATH",
+	  "the module's fifo_name; else $DLGCTL_FIFO, else /run/kamailio/dialog_fifo" },
+	{ REPLY_DIR, '*', "reply-dir", "DIR",
+	  "the module's reply_dir; else $DLGCTL_REPLY_DIR, else /tmp" },
+	{ TIMEOUT, '*', "timeout", "SECONDS", "how long to wait for an answer (10)" },
+	{ COLOR, '*', "color", "WHEN", "auto, always or never" },
+	{ HELP, '*', "help", NULL, "this text" },
+	{ VERSION, '*', "version", NULL, "the version" },
+	{ JSON, 'j', "json", NULL, "JSON instead of a table" },
+	{ STATE, 'f', "state", "STATES",
+	  "unconfirmed, early, confirmed_na, confirmed, ended; or active, setup" },
+	{ CALLER, 'f', "caller", "TEXT", "the caller's URI holds TEXT" },
+	{ CALLEE, 'f', "callee", "TEXT", "the callee's URI holds TEXT" },
+	{ CALLID, 'f', "callid", "ID", "this Call-ID" },
+	{ OLDER, 'f', "older", "AGE", "answered at least so long ago: 90, 15m, 2h, 1d" },
+	{ YOUNGER, 'f', "younger", "AGE", "answered at most so long ago" },
+	{ PROFILE, 'f', "profile", "NAME[=VALUE]", "members of the profile, of that value" },
+	{ COLUMNS, 'c', "columns", "NAMES", "columns of the table, separated by commas" },
+	{ YES, 'e', "yes", NULL, "do not ask" },
+	{ DRY_RUN, 'e', "dry-run", NULL, "say what would be ended" },
+	{ TOP, 't', "top", "N", "only the N most frequent values (1 to 100)" },
+	{ INTERVAL, 'i', "interval", "SECONDS", "between two pictures (1)" },
+	{ TABLE, 'd', "table", "NAME", "the module's table_name (dialog)" },
+	{ NODE, 'd', "node", "NAME", "the module's db_node" },
+	{ COLUMN_NAMES, 'd', "column-names", "LIST", "as callid_column=c_id,state_column=c_state" },
+	{ HASH_SIZE, 'd', "hash-size", "N",
+	  "check: the module's hash_size (4096), 0 not to check it" },
 };
 enum { ROWS = sizeof(rows) / sizeof(rows[0]) };
 
@@ -99,7 +107,8 @@ static void print_options(FILE *out, const struct command *c)
 static void help(FILE *out, const struct command *c)
 {
 	if (c) {
-		fprintf(out, "usage: dlgctl [OPTION]... %s %s\n\n%s\n\n", c->name, c->arguments, c->summary);
+		fprintf(out, "usage: dlgctl [OPTION]... %s %s\n\n%s\n\n", c->name, c->arguments,
+			c->summary);
 		print_options(out, c);
 	} else {
 		fprintf(out, "usage: dlgctl [OPTION]... COMMAND [ARGUMENT]...\n\n"
@@ -110,8 +119,9 @@ static void help(FILE *out, const struct command *c)
 		fprintf(out, "\n");
 		print_options(out, NULL);
 	}
-	fprintf(out, "\nExit status: 0 done; 1 nothing found, or refused; 2 usage; 3 the proxy (or the "
-		     "database)\ncannot be reached; 4 the audit or the check has found something.\n");
+	fprintf(out,
+		"\nExit status: 0 done; 1 nothing found, or refused; 2 usage; 3 the proxy (or the "
+		"database)\ncannot be reached; 4 the audit or the check has found something.\n");
 }
 
 /* ---- the command line ---- */
@@ -123,7 +133,8 @@ static long number(const char *name, const char *text, long min, long max)
 
 	if (*text && !*end && n >= min && n <= max)
 		return n;
-	fprintf(stderr, "dlgctl: --%s %s: a number from %ld to %ld is wanted\n", name, text, min, max);
+	fprintf(stderr, "dlgctl: --%s %s: a number from %ld to %ld is wanted\n", name, text, min,
+		max);
 	exit(CTL_USAGE);
 }
 
@@ -201,7 +212,8 @@ static void parse(int argc, char **argv)
 	int id;
 
 	for (int i = 0; i < ROWS; i++)
-		longs[i] = (struct option){ rows[i].name, rows[i].argument != NULL, NULL, (int)rows[i].id };
+		longs[i] = (struct option){ rows[i].name, rows[i].argument != NULL, NULL,
+					    (int)rows[i].id };
 	while ((id = getopt_long(argc, argv, "f:r:T:hV", longs, NULL)) != -1) {
 		if (id == '?') {
 			fprintf(stderr, "Try \"dlgctl --help\".\n");
@@ -241,7 +253,11 @@ static void set_defaults(void)
 	ctl_options = (struct ctl_options){
 		.fifo = env_or("DLGCTL_FIFO", "/run/kamailio/dialog_fifo"),
 		.reply_dir = env_or("DLGCTL_REPLY_DIR", "/tmp"),
-		.timeout_ms = 10000, .color = -1, .interval_ms = 1000, .table = "dialog", .node = "",
+		.timeout_ms = 10000,
+		.color = -1,
+		.interval_ms = 1000,
+		.table = "dialog",
+		.node = "",
 	};
 }
 

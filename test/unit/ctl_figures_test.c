@@ -30,18 +30,22 @@ START_TEST(every_figure_is_a_line)
 	holds("brand_new                           7\n");
 	ctl_options.json = 1;
 	fake_run(ctl_stats, NULL);
-	ck_assert_str_eq(fake_text, "{\"uptime\":9,\"unconfirmed\":1,\"early\":2,\"confirmed\":3,\"ended_caller\":4,"
-				    "\"ended_reject\":5,\"db_oldest_ms\":1234,\"brand_new\":7}\n");
+	ck_assert_str_eq(
+		fake_text,
+		"{\"uptime\":9,\"unconfirmed\":1,\"early\":2,\"confirmed\":3,\"ended_caller\":4,"
+		"\"ended_reject\":5,\"db_oldest_ms\":1234,\"brand_new\":7}\n");
 	fake_done();
 }
 END_TEST
 
 START_TEST(samples_of_a_family_stand_together)
 {
-	init((const struct fake_reply[]){ { "dlg_stats", STATS }, { "dlg_profiles", "200 OK\n\n" }, { NULL, NULL } });
+	init((const struct fake_reply[]){
+		{ "dlg_stats", STATS }, { "dlg_profiles", "200 OK\n\n" }, { NULL, NULL } });
 	ck_assert_int_eq(fake_run(ctl_metrics, NULL), CTL_OK);
 	holds("# HELP dialog_up 1 when the proxy answered.\n# TYPE dialog_up gauge\ndialog_up 1\n");
-	holds("# TYPE dialog_dialogs gauge\ndialog_dialogs{state=\"unconfirmed\"} 1\ndialog_dialogs{state=\"early\"} 2\n"
+	holds("# TYPE dialog_dialogs gauge\ndialog_dialogs{state=\"unconfirmed\"} "
+	      "1\ndialog_dialogs{state=\"early\"} 2\n"
 	      "dialog_dialogs{state=\"confirmed\"} 3\n# HELP");
 	holds("# TYPE dialog_ended_total counter\ndialog_ended_total{reason=\"caller\"} 4\n"
 	      "dialog_ended_total{reason=\"reject\"} 5\n");
@@ -60,12 +64,14 @@ START_TEST(profile_families_do_not_mix)
 		"\tvalue:: a b count=10\n\tvalue:: x count=1 count=2\n"
 		"profile::  name=inbound with_value=0 count=4 values=0\n\n";
 
-	init((const struct fake_reply[]){ { "dlg_stats", STATS }, { "dlg_profiles", profiles }, { NULL, NULL } });
+	init((const struct fake_reply[]){
+		{ "dlg_stats", STATS }, { "dlg_profiles", profiles }, { NULL, NULL } });
 	ck_assert_int_eq(fake_run(ctl_metrics, NULL), CTL_OK);
 	ck_assert_str_eq(fake_asked.s, "dlg_stats();dlg_profiles(10);");
 	holds("# TYPE dialog_profile_members gauge\ndialog_profile_members{profile=\"caller\"} 12\n"
 	      "dialog_profile_members{profile=\"inbound\"} 4\n# HELP dialog_profile_values ");
-	holds("# TYPE dialog_profile_values gauge\ndialog_profile_values{profile=\"caller\"} 2\n# HELP");
+	holds("# TYPE dialog_profile_values gauge\ndialog_profile_values{profile=\"caller\"} 2\n# "
+	      "HELP");
 	holds("dialog_profile_value_members{profile=\"caller\",value=\"a b\"} 10\n"
 	      "dialog_profile_value_members{profile=\"caller\",value=\"x count=1\"} 2\n");
 	ctl_options.top = 3;
@@ -84,7 +90,8 @@ START_TEST(labels_are_escaped)
 		"\tvalue:: \"q\" count=9\n\tvalue:: back\\slash count=8\n\tvalue:: \\n count=7\n"
 		"\tvalue:: \xff\xc3 count=6\n\tvalue:: \xc3\xa4\t count=5\n\tvalue::  count=4\n\n";
 
-	init((const struct fake_reply[]){ { "dlg_stats", STATS }, { "dlg_profiles", profiles }, { NULL, NULL } });
+	init((const struct fake_reply[]){
+		{ "dlg_stats", STATS }, { "dlg_profiles", profiles }, { NULL, NULL } });
 	fake_run(ctl_metrics, NULL);
 	holds("value=\"\\\"q\\\"\"} 9\n");
 	holds("value=\"back\\\\slash\"} 8\n");
@@ -103,9 +110,11 @@ START_TEST(no_sample_is_there_twice)
 		"\tvalue:: \xff count=9\n\tvalue:: \\xff count=8\n\tvalue:: \\xf count=7\n"
 		"profile::  name=b with_value=1 count=9 values=9\n\tvalue:: \\xff count=3\n\n";
 
-	init((const struct fake_reply[]){ { "dlg_stats", STATS }, { "dlg_profiles", profiles }, { NULL, NULL } });
+	init((const struct fake_reply[]){
+		{ "dlg_stats", STATS }, { "dlg_profiles", profiles }, { NULL, NULL } });
 	fake_run(ctl_metrics, NULL);
-	holds("{profile=\"a\",value=\"\\\\xff\"} 9\ndialog_profile_value_members{profile=\"a\",value=\"\\\\xf\"} 7\n"
+	holds("{profile=\"a\",value=\"\\\\xff\"} "
+	      "9\ndialog_profile_value_members{profile=\"a\",value=\"\\\\xf\"} 7\n"
 	      "dialog_profile_value_members{profile=\"b\",value=\"\\\\xff\"} 3\n");
 	lacks(" 8\n");
 	fake_done();
@@ -116,18 +125,21 @@ START_TEST(a_proxy_that_is_away_is_a_sample)
 {
 	init((const struct fake_reply[]){ { NULL, NULL } });
 	ck_assert_int_eq(fake_run(ctl_metrics, NULL), CTL_AWAY);
-	ck_assert_str_eq(fake_text, "# HELP dialog_up 1 when the proxy answered.\n# TYPE dialog_up gauge\ndialog_up 0\n");
+	ck_assert_str_eq(fake_text, "# HELP dialog_up 1 when the proxy answered.\n# TYPE dialog_up "
+				    "gauge\ndialog_up 0\n");
 	fake_done();
 }
 END_TEST
 
 START_TEST(profiles_and_their_values)
 {
-	static const char profiles[] = "200 OK\nprofile::  name=caller with_value=1 count=12 values=2\n"
-				       "profile::  name=inbound with_value=0 count=4 values=0\n\n";
+	static const char profiles[] =
+		"200 OK\nprofile::  name=caller with_value=1 count=12 values=2\n"
+		"profile::  name=inbound with_value=0 count=4 values=0\n\n";
 	static const char values[] = "200 OK\nvalue:: a=b count=10\nvalue:: c\xff count=2\n\n";
 
-	init((const struct fake_reply[]){ { "dlg_profiles", profiles }, { "profile_get_values", values }, { NULL, NULL } });
+	init((const struct fake_reply[]){
+		{ "dlg_profiles", profiles }, { "profile_get_values", values }, { NULL, NULL } });
 	ck_assert_int_eq(fake_run(ctl_profiles, NULL), CTL_OK);
 	ck_assert_str_eq(fake_text, "PROFILE                     MEMBERS     VALUES\n"
 				    "caller                           12          2\n"
@@ -136,10 +148,13 @@ START_TEST(profiles_and_their_values)
 	ck_assert_str_eq(fake_text, "   MEMBERS  VALUE\n        10  a=b\n         2  c\\xff\n");
 	ctl_options.json = 1;
 	fake_run(ctl_profiles, "caller");
-	ck_assert_str_eq(fake_text, "[{\"value\":\"a=b\",\"count\":10},\n{\"value\":\"c\\u00ff\",\"count\":2}]\n");
+	ck_assert_str_eq(
+		fake_text,
+		"[{\"value\":\"a=b\",\"count\":10},\n{\"value\":\"c\\u00ff\",\"count\":2}]\n");
 	fake_run(ctl_profiles, NULL);
-	ck_assert_str_eq(fake_text, "[{\"name\":\"caller\",\"with_value\":true,\"count\":12,\"values\":2},\n"
-				    "{\"name\":\"inbound\",\"with_value\":false,\"count\":4,\"values\":0}]\n");
+	ck_assert_str_eq(fake_text,
+			 "[{\"name\":\"caller\",\"with_value\":true,\"count\":12,\"values\":2},\n"
+			 "{\"name\":\"inbound\",\"with_value\":false,\"count\":4,\"values\":0}]\n");
 	fake_done();
 }
 END_TEST
@@ -173,11 +188,15 @@ START_TEST(the_audit_is_an_exit_code)
 	holds("dialogs                  3\nok: ");
 	ck_assert_int_eq(audit("200 OK\naudit::  result=broken\n\tdialogs:: 3\n\n"), CTL_BROKEN);
 	holds("\nbroken\n");
-	ck_assert_int_eq(audit("200 OK\naudit::  result=busy, try again\n\tdialogs:: 3\n\n"), CTL_NO);
+	ck_assert_int_eq(audit("200 OK\naudit::  result=busy, try again\n\tdialogs:: 3\n\n"),
+			 CTL_NO);
 	holds("\nbusy, try again\n");
-	ck_assert_int_eq(audit("200 OK\naudit::  result=ok\n\tdialogs:: 3\n\toverdue_dialog::  hash=12:34\n"
-			       "\t\tcallid:: \x9b\n\t\theld_by:: api=1\n\n"), CTL_BROKEN);
-	holds("overdue dialog 12:34\n    callid                   \\x9b\n    held_by                  api=1\n"
+	ck_assert_int_eq(
+		audit("200 OK\naudit::  result=ok\n\tdialogs:: 3\n\toverdue_dialog::  hash=12:34\n"
+		      "\t\tcallid:: \x9b\n\t\theld_by:: api=1\n\n"),
+		CTL_BROKEN);
+	holds("overdue dialog 12:34\n    callid                   \\x9b\n    held_by               "
+	      "   api=1\n"
 	      "1 dialog is beyond its deadline\n");
 	ck_assert_int_eq(audit(NULL), CTL_AWAY);
 	fake_done();
@@ -188,8 +207,9 @@ int main(void)
 {
 	return unit_run("ctl_figures",
 			UNIT_TESTS{ every_figure_is_a_line, samples_of_a_family_stand_together,
-				    profile_families_do_not_mix, labels_are_escaped, no_sample_is_there_twice,
-				    a_proxy_that_is_away_is_a_sample, profiles_and_their_values,
-				    the_top_of_one_profile, the_audit_is_an_exit_code, NULL },
+				    profile_families_do_not_mix, labels_are_escaped,
+				    no_sample_is_there_twice, a_proxy_that_is_away_is_a_sample,
+				    profiles_and_their_values, the_top_of_one_profile,
+				    the_audit_is_an_exit_code, NULL },
 			30);
 }

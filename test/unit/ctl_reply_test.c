@@ -43,10 +43,31 @@ static const char *sent(const char *first, const char *second)
 START_TEST(an_argument_arrives_as_it_is)
 {
 	static const char *const texts[] = {
-		"call-1@127.0.0.1", "a b", " blanks around\t", "x::y", "callid::x", "::", ":dlg_end_dlg:r",
-		":dlg_list:", "\"", "\\", "say \"hi\"", "back\\slash", "end\\", "\\\"", "two\nlines",
-		"\n", "%s%n", "umlaut \xc3\xa4", "broken \xff\xc3", "'", "a=b c=d", "\r\n",
-		"[2001:db8::1]", "-", "~",
+		"call-1@127.0.0.1",
+		"a b",
+		" blanks around\t",
+		"x::y",
+		"callid::x",
+		"::",
+		":dlg_end_dlg:r",
+		":dlg_list:",
+		"\"",
+		"\\",
+		"say \"hi\"",
+		"back\\slash",
+		"end\\",
+		"\\\"",
+		"two\nlines",
+		"\n",
+		"%s%n",
+		"umlaut \xc3\xa4",
+		"broken \xff\xc3",
+		"'",
+		"a=b c=d",
+		"\r\n",
+		"[2001:db8::1]",
+		"-",
+		"~",
 	};
 
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
@@ -64,7 +85,8 @@ START_TEST(an_empty_argument_is_refused_by_the_server)
 }
 END_TEST
 
-/* Any text but one with a line that looks like the beginning of a request, which no Call-ID can have. */
+/* Any text but one with a line that looks like the beginning of a request, which no Call-ID can
+ * have. */
 START_TEST(random_arguments_arrive)
 {
 	static const char bytes[] = "ab1:\"\\ \t\r'=;.-_\xc3\xa4\xff";
@@ -116,15 +138,17 @@ static void read_reply(struct ctl_reply *r, const char *text, size_t step)
 
 START_TEST(a_reply_may_come_in_any_pieces)
 {
-	static const char text[] = "200 OK\ndialog::  hash=1:2\n\tstate:: 4\n\tcaller_contact:: \n"
-				   "\tcontext:: \n\t\tvalue:: a = b:: c\ndialog:active_dialogs = 3\n\n";
+	static const char text[] =
+		"200 OK\ndialog::  hash=1:2\n\tstate:: 4\n\tcaller_contact:: \n"
+		"\tcontext:: \n\t\tvalue:: a = b:: c\ndialog:active_dialogs = 3\n\n";
 
 	for (size_t step = 1; step <= sizeof(text); step++) {
 		struct ctl_reply r;
 
 		read_reply(&r, text, step);
-		ck_assert_str_eq(seen.s, "0 dialog= hash=1:2;1 state=4;1 caller_contact=;1 context=;"
-					 "2 value=a = b:: c;0 =dialog:active_dialogs = 3;");
+		ck_assert_str_eq(seen.s,
+				 "0 dialog= hash=1:2;1 state=4;1 caller_contact=;1 context=;"
+				 "2 value=a = b:: c;0 =dialog:active_dialogs = 3;");
 		ck_assert_int_eq(r.status, 200);
 		ck_assert(r.complete);
 	}
@@ -134,7 +158,8 @@ END_TEST
 
 START_TEST(a_reply_that_breaks_off_is_not_complete)
 {
-	static const char *const texts[] = { "200", "200 OK\n", "200 OK\na:: b\n", "200 OK\n\na:: b\n" };
+	static const char *const texts[] = { "200", "200 OK\n", "200 OK\na:: b\n",
+					     "200 OK\n\na:: b\n" };
 	struct ctl_reply r;
 
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
@@ -208,12 +233,12 @@ END_TEST
 
 int main(void)
 {
-	return unit_run("ctl_reply",
-			UNIT_TESTS{ an_argument_arrives_as_it_is,
-				    an_empty_argument_is_refused_by_the_server, random_arguments_arrive,
-				    a_reply_may_come_in_any_pieces,
-				    a_reply_that_breaks_off_is_not_complete,
-				    an_error_has_a_code_and_a_reason, a_reader_may_have_enough,
-				    a_long_line_is_read_whole, attributes_are_read_from_the_right, NULL },
-			60);
+	return unit_run(
+		"ctl_reply",
+		UNIT_TESTS{ an_argument_arrives_as_it_is,
+			    an_empty_argument_is_refused_by_the_server, random_arguments_arrive,
+			    a_reply_may_come_in_any_pieces, a_reply_that_breaks_off_is_not_complete,
+			    an_error_has_a_code_and_a_reason, a_reader_may_have_enough,
+			    a_long_line_is_read_whole, attributes_are_read_from_the_right, NULL },
+		60);
 }
