@@ -146,8 +146,8 @@ test:
 
 bench: all
 	./setup.sh bench
-	test/bench/instructions.py
-	test/bench/calls.py
+	DIALOG_SO=$(abspath $(B)/dialog.so) test/bench/instructions.py
+	DIALOG_SO=$(abspath $(B)/dialog.so) test/bench/calls.py
 
 objects: $(patsubst %.c,$(B)/%.o,$(engine) $(wildcard db/*.c) $(adapter) $(wildcard doc/*.c examples/*.c test/*/*.c))
 
