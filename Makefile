@@ -153,8 +153,8 @@ $(profile_bench): $(patsubst %.c,$(B)/%.o,$(engine) test/sim/sim_host.c test/ben
 bench: all $(profile_bench)
 	./setup.sh bench
 	$(profile_bench)
-	test/bench/instructions.py
-	test/bench/calls.py
+	DIALOG_SO=$(abspath $(B)/dialog.so) test/bench/instructions.py
+	DIALOG_SO=$(abspath $(B)/dialog.so) test/bench/calls.py
 
 objects: $(patsubst %.c,$(B)/%.o,$(engine) $(wildcard db/*.c) $(adapter) \
 	$(wildcard ctl/*.c doc/*.c examples/*.c test/*/*.c))

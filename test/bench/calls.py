@@ -33,6 +33,7 @@ CHILDREN = int(os.environ.get("BENCH_CHILDREN", "8"))
 WARM = HOLD_MS / 1000 + 1  # from then on as many calls end as begin
 IN_HAND = 64               # calls at a time when measuring how many a second are possible
 LIMIT = 1.10               # what the goals allow
+AGAIN = " again"
 
 # Column, unit, what it is.
 METRICS = (
@@ -55,7 +56,7 @@ class Variant:
         self.module, self.database = module, database
         self.name = module if module == NONE else "%s %s" % (module, database.name if database else "NO_DB")
         if again:
-            self.name += " again"
+            self.name += AGAIN
 
     def proxy(self):
         params, drivers, extra = {}, (), ""
@@ -215,15 +216,20 @@ def print_table(results):
 
 
 def ratios(results, a, b, metric):
-    """Of each round, a / b."""
-    return [x[metric] / y[metric] for x, y in zip(results[a], results[b]) if y[metric]]
+    """Of each round, a / b. What ran twice in a round counts as the mean of the two, but against itself."""
+    again = results.get(b + AGAIN) if a != b + AGAIN else None
+    out = []
+    for x, y, z in zip(results[a], results[b], again or results[b]):
+        if y[metric]:
+            out.append(2 * x[metric] / (y[metric] + z[metric]))
+    return out
 
 
 def pairs(results):
     """(a, b) to compare, in order of interest."""
     ours, stock = "ours NO_DB", "stock NO_DB"
-    near = [n[5:] for n in results if n.startswith("ours ") and n[5:] not in ("NO_DB", "NO_DB again")]
-    yield ours + " again", ours
+    near = [n[5:] for n in results if n.startswith("ours ") and n[5:] not in ("NO_DB", "NO_DB" + AGAIN)]
+    yield ours + AGAIN, ours
     yield ours, NONE
     yield stock, NONE
     yield ours, stock
@@ -260,13 +266,17 @@ def goals(results):
             yield "p99 of %s within 10 %% of %s" % (name, near), name, near, "p99"
 
 
+def verdict(values):
+    return ("met" if statistics.median(values) <= LIMIT else "not met") + (
+        ", not in every round" if min(values) <= LIMIT < max(values) else "")
+
+
 def print_goals(results):
-    print("\nGoals (at most %.2f; two runs of the same: see \"again\" above)" % LIMIT)
+    print("\nGoals: the median at most %.2f. How much two runs of the same differ: see \"again\" above." % LIMIT)
     for text, a, b, metric in goals(results):
         if a in results and b in results:
             r = ratios(results, a, b, metric)
-            print("  %-50s %-20s %s" % (text, spread(r, 2),
-                                        "met" if statistics.median(r) <= LIMIT else "not met"))
+            print("  %-56s %-20s %s" % (text, spread(r, 2), verdict(r)))
 
 
 def main():

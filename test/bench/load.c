@@ -8,6 +8,7 @@
  *       -d MS      how long a call is up before its BYE (2000; with -w 0)
  *       -b SECONDS warm-up (3)
  *       -t SECONDS measured time (10)
+ *       -i MS      send a request again after so long without answer (500)
  *       -g         the callee rings first: 180
  *
  * A call is INVITE, 200, ACK, BYE, 200. The callee answers at once. Lines on stdout: "begin" and
@@ -33,7 +34,6 @@ enum {
 	SLOTS = 1 << 16,
 	DATAGRAM = 8192,
 	BRANCHES = 256,   /* longest route set */
-	RETRY_MS = 500,   /* RFC 3261 T1 */
 	TRIES = 8,
 	SAMPLES = 1 << 22,
 	MS = 1000000,     /* in nanoseconds */
@@ -66,10 +66,10 @@ struct text {
 static struct {
 	struct sockaddr_in proxy;
 	double rate;
-	unsigned window, number, hold_ms;
+	unsigned window, number, hold_ms, retry_ms;
 	double warm, seconds;
 	int ring;
-} opt = { .rate = 300, .hold_ms = 2000, .warm = 3, .seconds = 10 };
+} opt = { .rate = 300, .hold_ms = 2000, .retry_ms = 500, .warm = 3, .seconds = 10 };
 
 static struct side {
 	int fd;
@@ -570,7 +570,7 @@ static void run(void)
 /* Let the calls that are up come to their end, at most a while. */
 static void drain(void)
 {
-	uint64_t end = now() + (uint64_t)opt.hold_ms * MS + (uint64_t)TRIES * RETRY_MS * MS;
+	uint64_t end = now() + (uint64_t)opt.hold_ms * MS + (uint64_t)TRIES * opt.retry_ms * MS;
 
 	opt.window = 0;
 	while (n_unused < SLOTS && now() < end) {
@@ -627,7 +627,7 @@ static struct sockaddr_in address(char *text)
 		*colon = '\0';
 	if (!colon || inet_pton(AF_INET, text, &a.sin_addr) != 1) {
 		fprintf(stderr, "usage: load [-r RATE | -w CALLS] [-n CALLS] [-d MS] [-b SECONDS] "
-				"[-t SECONDS] [-g] PROXY:PORT\n");
+				"[-t SECONDS] [-i MS] [-g] PROXY:PORT\n");
 		exit(2);
 	}
 	a.sin_port = htons((uint16_t)atoi(colon + 1));
@@ -638,7 +638,7 @@ static void parse(int argc, char **argv)
 {
 	int o;
 
-	while ((o = getopt(argc, argv, "r:w:n:d:b:t:g")) >= 0) {
+	while ((o = getopt(argc, argv, "r:w:n:d:b:t:i:g")) >= 0) {
 		switch (o) {
 		case 'r': opt.rate = atof(optarg); break;
 		case 'w': opt.window = (unsigned)atoi(optarg); opt.hold_ms = 0; break;
@@ -646,6 +646,7 @@ static void parse(int argc, char **argv)
 		case 'd': opt.hold_ms = (unsigned)atoi(optarg); break;
 		case 'b': opt.warm = atof(optarg); break;
 		case 't': opt.seconds = atof(optarg); break;
+		case 'i': opt.retry_ms = (unsigned)atoi(optarg); break;
 		case 'g': opt.ring = 1; break;
 		default: address(NULL);
 		}
@@ -665,7 +666,7 @@ static void prepare(void)
 		die("memory");
 	for (n_unused = 0; n_unused < SLOTS; n_unused++)
 		unused[n_unused] = n_unused;
-	retrying = (struct list){ .last = &retrying.first, .wait = (uint64_t)RETRY_MS * MS };
+	retrying = (struct list){ .last = &retrying.first, .wait = (uint64_t)opt.retry_ms * MS };
 	holding = (struct list){ .last = &holding.first, .wait = (uint64_t)opt.hold_ms * MS };
 	open_side(&caller);
 	open_side(&callee);
