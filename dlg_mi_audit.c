@@ -2,6 +2,7 @@
 /* Commands about the whole: dlg_audit and dlg_stats. */
 #include "dlg_mi.h"
 
+#include "dlg_db_handler.h"
 #include "dlg_hash.h"
 #include "dlg_mem.h"
 #include "host/host.h"
@@ -96,6 +97,7 @@ static void write_counters(struct dlg_mi_out *out)
 	const struct dlg_counters *c = dlg_state_counters();
 
 	write_total(out, "processed", &c->processed);
+	write_total(out, "restored", &c->restored);
 	write_total(out, "failed", &c->failed);
 	write_total(out, "expired", &c->expired);
 	write_total(out, "refused", &c->refused);
@@ -235,6 +237,16 @@ static void write_table(struct dlg_mi_out *out)
 	out->ops->number(out, "timer_lag", wheel.lag);
 }
 
+static void write_database(struct dlg_mi_out *out)
+{
+	struct dlg_db_info info;
+
+	dlg_db_get_info(&info);
+#define X(name, what) out->ops->number(out, "db_" #name, (int64_t)info.name);
+	DLG_DB_FIGURES(X)
+#undef X
+}
+
 static void write_profile_totals(struct dlg_mi_out *out)
 {
 	uint64_t members = 0, values = 0;
@@ -258,5 +270,6 @@ void dlg_mi_run_dlg_stats(const struct dlg_mi_args *args, struct dlg_mi_out *out
 	write_table(out);
 	write_memory(out);
 	write_profile_totals(out);
+	write_database(out);
 	out->ops->close_node(out);
 }

@@ -77,9 +77,12 @@ static void write_one(struct dlg_str value, uint32_t members, void *arg)
 /* A dialect that builds its reply in memory gets one page, and is told how many values it lacks. */
 static void write_values(struct dlg_mi_out *out, int profile)
 {
-	unsigned seen = each_value(profile, out, out->page, write_one, out);
-	uint32_t all = dlg_profile_values(profile);
+	uint32_t all;
+	unsigned seen;
 
+	out->ops->open_list(out, "values");
+	seen = each_value(profile, out, out->page, write_one, out);
+	all = dlg_profile_values(profile);
 	out->ops->close_list(out);
 	if (out->page && seen == out->page && all > seen)
 		out->ops->number(out, "left_out", all - seen);
@@ -91,11 +94,11 @@ void dlg_mi_run_profile_get_values(const struct dlg_mi_args *args, struct dlg_mi
 
 	if (dlg_mi_choose(args, 0, out, &c) < 0)
 		return;
-	out->ops->open_list(out, "values");
 	if (dlg_profile_has_values(c.profile)) {
 		write_values(out, c.profile);
 		return;
 	}
+	out->ops->open_list(out, "values");
 	write_count(out, DLG_STR("WITHOUT VALUE"), dlg_profile_size(c.profile, NULL));
 	out->ops->close_list(out);
 }

@@ -806,6 +806,27 @@ int dlg_profile_each(struct dlg_cell *dlg, dlg_profile_fn *fn, void *arg)
 	return ret;
 }
 
+void dlg_profile_each_locked(const struct dlg_cell *dlg, dlg_profile_fn *fn, void *arg)
+{
+	for (const struct dlg_member *m = dlg->members; m; m = m->next)
+		fn(m->profile, (struct dlg_str){ m->value ? m->value->bytes : NULL,
+						 m->value ? m->value->len : 0 }, arg);
+}
+
+void dlg_profile_reverse(struct dlg_cell *dlg)
+{
+	struct dlg_member *m, *reversed = NULL;
+
+	dlg_hash_lock(dlg);
+	while ((m = dlg->members)) {
+		dlg->members = m->next;
+		m->next = reversed;
+		reversed = m;
+	}
+	dlg->members = reversed;
+	dlg_hash_unlock(dlg);
+}
+
 /* ---- counts ---- */
 
 static uint32_t value_size(int profile, struct dlg_str value)

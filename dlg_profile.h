@@ -86,6 +86,12 @@ void dlg_profile_leave_all_locked(struct dlg_cell *dlg);
 typedef void dlg_profile_fn(int profile, struct dlg_str value, void *arg);
 int dlg_profile_each(struct dlg_cell *dlg, dlg_profile_fn *fn, void *arg);
 
+/* The same without copies, under the entry lock held by the caller: `fn` must not block. */
+void dlg_profile_each_locked(const struct dlg_cell *dlg, dlg_profile_fn *fn, void *arg);
+
+/* Turn the order of the memberships round: a restored list was read newest first. */
+void dlg_profile_reverse(struct dlg_cell *dlg);
+
 /* ---- counts ---- */
 
 /* Memberships in the profile; of that value when one is given and the profile has values. Takes and

@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The out-of-memory sweep: every scenario with 0, 1, 2... allocations allowed. Calls go on,
  * nothing leaks, and with memory back everything works again. */
+#include <ftw.h>
+#include <stdlib.h>
+
 #include "../../dlg_cb.h"
+#include "../../dlg_db_handler.h"
 #include "../../dlg_mem.h"
 #include "../../dlg_vals.h"
 #include "../unit/unit.h"
 #include "sim_audit.h"
 #include "sim_call.h"
+#include "sim_db.h"
 #include "sim_track.h"
 #include "sim_wrap.h"
 
@@ -25,11 +30,24 @@ static void free_tx(struct sim_result res)
 		sim_tx_free(res.tx);
 }
 
+/* The writer's turn, if there is one. */
+static void write_all(void)
+{
+	while (dlg_db_has_writer() && dlg_db_write_some() > 0)
+		;
+}
+
+static void talk(void)
+{
+	sim_talk(&call);
+	write_all();
+}
+
 /* ---- scenarios ---- */
 
 static void talk_and_hang_up(void)
 {
-	sim_talk(&call);
+	talk();
 	sim_within(&call, HOST_BYE, DLG_DIR_DOWNSTREAM, 0, 200);
 }
 
@@ -58,6 +76,7 @@ static void forked(void)
 	sim_answer(&call, 2, 200);
 	sim_ack(&call, 1);
 	sim_ack(&call, 2);
+	write_all();
 	sim_within(&call, HOST_BYE, DLG_DIR_UPSTREAM, 1, 200);
 	sim_within(&call, HOST_BYE, DLG_DIR_UPSTREAM, 2, 200);
 }
@@ -67,7 +86,7 @@ static void contacts_refreshed(void)
 	struct sim_request r = { .method = HOST_INVITE, .contact = "sip:alice@127.0.0.88:7000" };
 	struct sim_result res;
 
-	sim_talk(&call);
+	talk();
 	res = sim_step(&call, &r, &sim_checked);
 	if (res.tx && !res.refused)
 		sim_reply_from(&call, res.tx, 0, 200, "sip:bob@127.0.0.88:7001");
@@ -81,7 +100,7 @@ static void ended_by_us(void)
 	struct dlg_hash_cursor cur = { 0 };
 	const char *why;
 
-	sim_talk(&call);
+	talk();
 	if (dlg_hash_page(&cur, &dlg, 1, DLG_BY_LOCAL)) {
 		dlg_handlers_end(dlg, DLG_STR("X-Why: test"), &why);
 		dlg_hash_put(dlg, DLG_BY_LOCAL);
@@ -108,6 +127,7 @@ static void with_values(void)
 	sim_step(&call, &(struct sim_request){ .method = HOST_INVITE, .initial = 1 }, &script);
 	sim_answer(&call, 0, 200);
 	sim_ack(&call, 0);
+	write_all();
 	sim_within(&call, HOST_BYE, DLG_DIR_DOWNSTREAM, 0, 200);
 }
 
@@ -153,6 +173,7 @@ static void with_profiles(void)
 	sim_step(&call, &(struct sim_request){ .method = HOST_INVITE, .initial = 1 }, &script);
 	sim_answer(&call, 0, 200);
 	sim_ack(&call, 0);
+	write_all();
 	sim_within(&call, HOST_BYE, DLG_DIR_DOWNSTREAM, 0, 200);
 }
 
@@ -205,18 +226,19 @@ static void many_calls(void)
 static const struct {
 	const char *name;
 	void (*run)(void);
+	int unanswered;
 } scenarios[] = {
-	{ "talk and hang up", talk_and_hang_up },
-	{ "talk with routes", talk_with_routes },
-	{ "created by flag", created_by_flag },
-	{ "forked", forked },
-	{ "contacts refreshed", contacts_refreshed },
-	{ "ended by us", ended_by_us },
-	{ "with values", with_values },
-	{ "with profiles", with_profiles },
-	{ "with many values of a profile", with_many_values },
-	{ "spiral", spiral },
-	{ "many calls", many_calls },
+	{ "talk and hang up", talk_and_hang_up, 0 },
+	{ "talk with routes", talk_with_routes, 0 },
+	{ "created by flag", created_by_flag, 1 },
+	{ "forked", forked, 0 },
+	{ "contacts refreshed", contacts_refreshed, 0 },
+	{ "ended by us", ended_by_us, 0 },
+	{ "with values", with_values, 0 },
+	{ "with profiles", with_profiles, 0 },
+	{ "with many values of a profile", with_many_values, 1 },
+	{ "spiral", spiral, 0 },
+	{ "many calls", many_calls, 0 },
 };
 enum { SCENARIOS = sizeof(scenarios) / sizeof(scenarios[0]) };
 
@@ -228,6 +250,8 @@ static void clean_up(void)
 	sim_txs_free();
 	sim_sent_all(408);
 	sim_run(120);
+	write_all();
+	ck_assert_uint_eq(sim_db.rows, 0); /* of calls that are over, whatever was refused meanwhile */
 	sim_sent_clear();
 	sim_audit_end();
 	sim_track_end();
@@ -242,6 +266,7 @@ static int run_with(void (*run)(void), long allowed)
 	sim_faults.mem_allow = allowed;
 	run();
 	check_rules();
+	write_all();
 	clean_up();
 	return sim_shm.failed > refused;
 }
@@ -256,18 +281,49 @@ static void start(void)
 	sim_audit_begin();
 }
 
-START_TEST(every_allocation_may_fail)
+static void sweep(int scenario)
 {
 	long allowed = 0;
 
-	start();
-	while (run_with(scenarios[_i].run, allowed)) {
-		ck_assert_msg(!sim_violated(), "%s with %ld allocations: %s", scenarios[_i].name,
+	while (run_with(scenarios[scenario].run, allowed)) {
+		ck_assert_msg(!sim_violated(), "%s with %ld allocations: %s", scenarios[scenario].name,
 			      allowed, sim_violated());
 		allowed++;
 	}
-	ck_assert_msg(!sim_violated(), "%s: %s", scenarios[_i].name, sim_violated());
+	ck_assert_msg(!sim_violated(), "%s: %s", scenarios[scenario].name, sim_violated());
 	ck_assert_int_gt(allowed, 2);
+}
+
+START_TEST(every_allocation_may_fail)
+{
+	start();
+	sweep(_i);
+}
+END_TEST
+
+/* The same with rows and a journal to be written. */
+
+static char dir[32];
+
+static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+{
+	(void)st;
+	(void)flag;
+	(void)ftw;
+	return remove(path);
+}
+
+START_TEST(every_allocation_may_fail_with_a_database)
+{
+	snprintf(dir, sizeof(dir), "/tmp/dlgoom.XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	sim_db_use(DLG_DB_REALTIME);
+	dialog_conf.db_journal_dir = dir;
+	start();
+	sweep(_i);
+	if (!scenarios[_i].unanswered)
+		ck_assert_uint_gt(sim_db.calls[SIM_DB_UPSERT], 0);
+	nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 END_TEST
 
@@ -332,6 +388,7 @@ int main(void)
 
 	tcase_set_timeout(tcase, 120);
 	tcase_add_loop_test(tcase, every_allocation_may_fail, 0, SCENARIOS);
+	tcase_add_loop_test(tcase, every_allocation_may_fail_with_a_database, 0, SCENARIOS);
 	tcase_add_test(tcase, refused_dialogs_are_counted_and_calls_go_on);
 	tcase_add_test(tcase, the_hosts_memory_may_run_out);
 	tcase_add_loop_test(tcase, start_without_memory_fails_cleanly, 0, 40);

@@ -387,7 +387,7 @@ static void check_limits_held(void)
 {
 	ck_assert_uint_le(atomic_load(&highest), LIMIT);
 	ck_assert_uint_gt(atomic_load(&highest), LIMIT / 2);
-	ck_assert_uint_gt(dlg_profile_refusals(), DIALOGS);
+	ck_assert_uint_gt(dlg_profile_refusals(), 0);
 }
 
 static void start_profiles(uint32_t hash_size)

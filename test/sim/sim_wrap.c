@@ -205,7 +205,7 @@ static void lose_newest(struct dlg_cell *dlg)
 
 	dlg_hash_lock(dlg);
 	newest = dlg->members;
-	memcpy(&dlg->members, newest, sizeof(void *));
+	memcpy(&dlg->members, (const void *)newest, sizeof(newest));
 	dlg->n_members--;
 	__real_dlg_hash_unlock(dlg);
 	__real_dlg_mem_free(newest);
