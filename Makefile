@@ -4,6 +4,7 @@
 # make test     unit, simulation, fuzz (FUZZ_SECONDS each) and end-to-end tests; SAN=1: sanitized
 # make lint     warnings of gcc and clang, clang-tidy, cppcheck, shellcheck, exported symbols
 # make bench    what tracking calls costs, against no module and the host's own; test/bench/README
+# make bench-engine  what parts of the engine cost; less than a minute
 # make install  into MODDIR; make clean; make distclean: the fetched headers go, too
 # V=1 shows the compilers' command lines.
 
@@ -41,10 +42,11 @@ db_tests := $(wildcard test/db/*_test.c)
 ctl_server = $(B)/test/ctl/server
 ctl_tested := $(addprefix ctl/ctl_,reply.c out.c filter.c list.c figures.c)
 fuzz := $(filter-out %/replay.c,$(wildcard test/fuzz/*.c))
+benches := $(wildcard test/bench/*_bench.c)
 drivers := $(patsubst db/%.c,$(B)/dialog_db_%.so,$(filter-out db/db.c db/sql.c,$(wildcard db/*.c)))
 examples := $(patsubst examples/%.c,$(B)/dlg_%.so,$(wildcard examples/*.c))
 
-.PHONY: all run test bench programs tsan lint objects install clean distclean
+.PHONY: all run test bench bench-engine programs tsan lint objects install clean distclean
 .SECONDARY:
 all: $(B)/dialog.so $(drivers) $(B)/dlgctl $(examples)
 
@@ -144,7 +146,15 @@ test:
 		"test/db/run $(B) $(db_tests:%.c=$(B)/%)" \
 		"test/ctl/run $(B)/dlgctl $(ctl_server)" test/e2e/run
 
-bench: all
+# As it is installed: without the debug checks of the tests.
+$(benches:%.c=$(B)/%): $(B)/%: $(B)/%.o $(patsubst %.c,$(B)/%.o,$(engine) $(sim))
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(san) -o $@ $^ -pthread
+
+bench-engine: $(benches:%.c=$(B)/%)
+	@for b in $^; do echo "== $$b" && $$b || exit 1; done
+
+bench: all bench-engine
 	./setup.sh bench
 	test/bench/instructions.py
 	test/bench/calls.py
