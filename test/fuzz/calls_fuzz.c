@@ -85,12 +85,13 @@ static void remember_tx(struct host_tx *t, unsigned call)
 
 /* ---- steps ---- */
 
-/* What the script does with the dialog's values and flags. What was stored is read back. */
+/* What the script does with the dialog's values, flags and profiles; what was set is there. */
 static void use_values(struct host_msg *msg)
 {
 	struct dlg_str name = dlg_str_of("n"), value = dlg_str_of(msg->field[SIM_CONTACT].s);
 	struct dialog_value in = { .kind = DIALOG_TEXT, .text = value }, out;
 	struct dialog_arg flag = { .number = SIM_BYE_FLAG };
+	struct dialog_arg profile[2] = { { .profile = 0 }, { .given = 1, .text = value } };
 
 	MUST(dialog_set_dlg_val(msg, name, &in) == 0 || dlg_handlers_current(msg, NULL));
 	if (!dlg_handlers_current(msg, NULL))
@@ -100,6 +101,8 @@ static void use_values(struct host_msg *msg)
 		     dlg_str_eq(out.text, value));
 	if (dialog_fn_set_dlg_flag(msg, &flag) == 1)
 		MUST(dialog_fn_is_dlg_flag_set(msg, &flag) == 1);
+	if (dialog_fn_set_dlg_profile(msg, profile) == 1)
+		MUST(dialog_fn_is_in_profile(msg, profile) == 1);
 }
 
 /* 0 stands for the honest number. */
