@@ -17,7 +17,10 @@ enum {
 	PROLONG = DLG_DO_RESET_LIFETIME | DLG_DO_ARM_LIFETIME | DLG_DO_SAVE,
 };
 
-/* Everything that can happen to a dialog. What is not listed changes nothing: retransmissions,
+/* A restored call has no ACK limit: an ACK takes effect after it was sent, so that it can be
+ * through and in no journal.
+ *
+ * Everything that can happen to a dialog. What is not listed changes nothing: retransmissions,
  * messages that crossed or came late, requests on legs that ended. DELETED is final: nothing
  * revives a call. */
 /* clang-format off */
@@ -25,7 +28,7 @@ static const struct dlg_rule rules[DLG_STATES][DLG_EVENTS] = {
 	[DLG_STATE_NONE] = {
 		[DLG_EV_CREATE]      = { DLG_STATE_UNCONFIRMED, CREATE },
 		[DLG_EV_RESTORE]     = { DLG_STATE_CONFIRMED, RESTORE },
-		[DLG_EV_RESTORE_NO_ACK] = { DLG_STATE_CONFIRMED_NA, RESTORE | DLG_DO_AWAIT_ACK },
+		[DLG_EV_RESTORE_NO_ACK] = { DLG_STATE_CONFIRMED_NA, RESTORE },
 	},
 	[DLG_STATE_UNCONFIRMED] = {
 		[DLG_EV_PROVISIONAL] = { DLG_STATE_EARLY, DLG_DO_CB_EARLY },

@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 
-from base import CONFIRMED, DELETED, ProxyCase, audit
+from base import CONFIRMED, CONFIRMED_NA, DELETED, ProxyCase, audit
 from proxy import MODULE, ROOT, Proxy
 from sip import SLOW, UA
 
@@ -343,7 +343,7 @@ class Check:
         self.table = collections.Counter(r["callid"] for r in rows)
         self.state = {d["callid"]: d.state for d in live}
         self.saved = {r["callid"]: r["state"] for r in rows}
-        confirmed = {(d.entry, d.id) for d in live if d.state >= CONFIRMED - 1}
+        confirmed = {(d.entry, d.id) for d in live if d.state >= CONFIRMED_NA}
         stored = {(r["hash_entry"], r["hash_id"]) for r in rows}
         self.differ = ["%d:%d" % n for n in confirmed ^ stored]
         self.unacked = [c for c in calls.values() if c.acked and not c.bye_sent and not self.is_confirmed(c)]
@@ -365,11 +365,8 @@ class Check:
         }
 
 
-class Torture(ProxyCase):
-    seconds = 20
-    options = {"shm": 128}
-    allowed = (r"database .* is away",)
-    longest = 20
+class MortalCase(ProxyCase):
+    """A mortal proxy over a database of its own."""
 
     @classmethod
     def setUpClass(cls):
@@ -377,7 +374,7 @@ class Torture(ProxyCase):
         cls.addClassCleanup(cls.db.remove)
         subprocess.run([os.path.join(os.path.dirname(MODULE), "dlgctl"), "db", "create", cls.db.url], check=True,
                        stdout=subprocess.DEVNULL)
-        cls.proxy = Mortal(params={"db_mode": 1, "db_url": cls.db.url}, **cls.options)
+        cls.proxy = Mortal(params=dict(cls.params, db_mode=1, db_url=cls.db.url), hooks=cls.hooks, **cls.options)
         cls.proxy.params["db_journal_dir"] = os.path.join(cls.proxy.dir, "journal")
         for pattern in cls.allowed:
             cls.proxy.allow(pattern)
@@ -386,6 +383,39 @@ class Torture(ProxyCase):
         except BaseException:
             cls.proxy.kill()
             raise
+
+
+class DeathAfterTheAck(MortalCase):
+    """The script is still busy with the ACK when the proxy dies: its effect is in no journal."""
+
+    seconds = 10
+    params = {"ack_timeout": 2, "bye_on_timeout_flag": 5}
+    hooks = {"initial": "record_route();\n\tcreate_dialog();\n\tsetflag(5);",
+             "seq": 'if (is_method("ACK")) { t_relay(); usleep(900000); exit; }'}
+
+    def test_the_call_goes_on(self):
+        c = self.call()
+        c.ring()
+        c.answer(200)
+        c.got(200)
+        c.send("ACK")
+        c.b.recv("ACK")
+        self.proxy.die()
+        self.proxy.start()
+        time.sleep(5)
+        self.assertEqual(self.state(c), CONFIRMED_NA)
+        c.a.silent(0)
+        c.b.silent(0)
+        c.hangup()
+        self.wait_gone(c)
+        self.assertEqual(self.db.rows(), [])
+
+
+class Torture(MortalCase):
+    seconds = 20
+    options = {"shm": 128}
+    allowed = (r"database .* is away",)
+    longest = 20
 
     def setUp(self):
         super().setUp()
@@ -464,8 +494,9 @@ class Torture(ProxyCase):
         print("#     round %d, %s, %s: %d calls so far, %d up, %d ended, %d in flight at a death, %d whose ACK died, "
               "%d refused, %d not at rest, %d rows; %s" % (
                   number, KIND, what, len(calls), len(found.up), sum(c.bye_answered > 0 for c in calls),
-                  sum(c.in_flight(self.deaths) for c in calls), len(found.unacked), sum(c.refused > 0 for c in calls), len(left),
-                  sum(found.table.values()), ", ".join("%d %s" % (len(v), k) for k, v in bad.items())), flush=True)
+                  sum(c.in_flight(self.deaths) for c in calls), len(found.unacked), sum(c.refused > 0 for c in calls),
+                  len(left), sum(found.table.values()), ", ".join("%d %s" % (len(v), k) for k, v in bad.items())),
+              flush=True)
         self.assertEqual(audit(self.proxy)["result"], "ok")
         self.assertFalse(any(bad.values()), "\n".join(
             ["round %d, %s, deaths at %r" % (number, what, self.deaths[-2:])] +
