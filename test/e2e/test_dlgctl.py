@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""dlgctl against the real proxy and real calls. How it behaves in a terminal, with many dialogs and without a
+proxy is the matter of test/ctl/run."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import tempfile
+import time
+import unittest
+
+from base import CONFIRMED, DELETED, EARLY, SLOW, audit
+from profiles import ProfileCase, ops
+from proxy import MODULE
+
+DLGCTL = os.environ.get("DLGCTL", os.path.join(os.path.dirname(MODULE), "dlgctl"))
+NASTY = 'a "b" = \\c\\ count=9 é x::y '  # blanks, quotes, what looks like syntax
+
+
+class CtlCase(ProfileCase):
+    def args(self, *words):
+        return [DLGCTL, "--fifo", self.proxy.fifo.path, "--reply-dir", self.proxy.dir, *words]
+
+    def ctl(self, *words, code=0, **kw):
+        """Run it as a script would. What it printed; all of it when another exit status was wanted."""
+        got = subprocess.run(self.args(*words), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE, text=True, errors="surrogateescape", timeout=30 * SLOW, **kw)
+        self.assertEqual(got.returncode, code, "%r: %s%s" % (words, got.stdout, got.stderr))
+        self.assertEqual(self.leftovers(), [])
+        if not code:
+            self.assertEqual(got.stderr, "")
+            return got.stdout
+        return got
+
+    def leftovers(self):
+        return [f for f in os.listdir(self.proxy.dir) if f.startswith("dlgctl.")]
+
+    def up(self, *wanted, **kw):
+        c = super().up(*wanted, **kw)
+        self.wait_state(c, CONFIRMED)
+        return c
+
+    def name(self, c):
+        return self.dialog(c)["hash"]
+
+    def json_of(self, c, *words):
+        (got,) = [d for d in json.loads(self.ctl("list", "--json", *words)) if d["callid"] == c.call_id]
+        return got
+
+    def byes(self, *calls):
+        for c in calls:
+            for ua in (c.a, c.b):
+                ua.reply(ua.recv("BYE"), 200)
+
+    def same(self, c, got):
+        """A dialog in JSON is the one that the FIFO lists, field by field."""
+        want = dict(self.dialog(c))
+        legs = want.pop("legs")
+        del want["context"]
+        flat = {k: str(v) for k, v in got.items() if k not in ("callees", "context")}
+        self.assertEqual(flat, want)
+        self.assertEqual([{k: str(v) for k, v in leg.items()} for leg in got["callees"]], legs)
+
+
+class Looking(CtlCase):
+    """list, show, profiles, stats, metrics, audit."""
+
+    seconds = 20
+
+    def test_list(self):
+        one, two = self.up(), self.ringing(from_uri="sip:carol@example.com", to_uri="sip:dave@example.org")
+        out = self.ctl("list").split("\n")
+        self.assertEqual(out[0].split(), ["HASH", "STATE", "AGE", "CALLER", "CALLEE", "CALL-ID"])
+        rows = {line.split()[-1]: line.split()[:-1] for line in out[1:-1]}
+        hash_, state, age, caller, callee = rows[one.call_id]
+        self.assertEqual((hash_, state, caller, callee), (self.name(one), "confirmed", one.from_uri, one.to_uri))
+        self.assertRegex(age, r"^\d+s$")
+        self.assertEqual(rows[two.call_id], [self.name(two), "early", "-", two.from_uri, two.to_uri])
+        self.same(one, self.json_of(one))
+        self.same(two, self.json_of(two))
+        one.hangup()
+        self.assertEqual(self.json_of(one)["state"], DELETED)
+        two.answer(486)
+        two.got(486)
+
+    def test_filters(self):
+        calls = {"a": self.up(("set1", "inb"), from_uri="sip:anna@one.example"),
+                 "b": self.up(("set2", "caller", "bert"), from_uri="sip:bert@two.example", to_uri="sip:x@one.example"),
+                 "r": self.ringing(("set2", "caller", "rita"), ("set1", "inb"), from_uri="sip:rita@two.example")}
+
+        def found(*words, code=0):
+            got = self.ctl("list", "--json", *words, code=code)
+            ids = {d["callid"] for d in json.loads(got.stdout if code else got)}
+            return "".join(sorted(k for k, c in calls.items() if c.call_id in ids))
+        for words, want in (((), "abr"), (("--state", "active"), "ab"), (("--state", "early"), "r"),
+                            (("--state", "confirmed,2"), "abr"), (("--caller", "one.example"), "a"),
+                            (("--callee", "ONE.example"), "b"), (("--profile", "inb"), "ar"),
+                            (("--profile", "caller"), "br"), (("--profile", "caller=rita"), "r"),
+                            (("--profile", "caller", "--state", "active"), "b"),
+                            (("--callid", calls["a"].call_id), "a"), (("--younger", "1h"), "ab")):
+            self.assertEqual(found(*words), want, words)
+        for words in (("--state", "early", "--caller", "anna"), ("--profile", "caller=nobody"), ("--older", "1h"),
+                      ("--callid", "nobody")):
+            self.assertEqual(found(*words, code=1), "", words)
+        self.assertIn("404 Profile not found", self.ctl("list", "--profile", "nope", code=1).stderr)
+        calls["a"].hangup()
+        calls["b"].hangup()
+        calls["r"].answer(486)
+        calls["r"].got(486)
+
+    def test_show(self):
+        c = self.up(("set2", "caller", NASTY.strip()), ("set1", "inb"))
+        for name in (self.name(c), c.call_id):
+            out = self.ctl("show", name)
+            self.assertIn("state              4 (confirmed)\n", out)
+            self.assertIn("callee 1\n  callee_tag         %s\n" % c.ttag, out)
+            self.assertIn("  profile            caller = %s\n" % NASTY.strip(), out)
+            got = json.loads(self.ctl("show", name, "--json"))
+            self.same(c, got)
+            self.assertEqual(got["context"], [["profile", "inb = "], ["profile", "caller = " + NASTY.strip()]])
+        c.hangup()
+        self.assertIn("state              5 (ended)\n", self.ctl("show", self.name(c)))
+        for nobody in ("1:1", "nobody", c.call_id):  # by Call-ID only what has not ended
+            self.assertIn("no such dialog", self.ctl("show", nobody, code=1).stderr)
+
+    def test_profiles(self):
+        c = self.up(("set-hex", "caller", NASTY.encode().hex()), ("set2", "caller", "x"), ("set1", "inb"))
+        d = self.up(("set2", "caller", "x"))
+        self.assertEqual([line.split() for line in self.ctl("profiles").split("\n")[1:-1]],
+                         [["caller", "3", "2"], ["trunk", "0", "0"], ["emptv", "0", "0"],
+                          ["inb", "1", "-"], ["outb", "0", "-"], ["empt", "0", "-"]])
+        both = [{"value": "x", "count": 2}, {"value": NASTY, "count": 1}]
+        for words in ((), ("--top", "10")):
+            got = json.loads(self.ctl("profiles", "caller", "--json", *words))
+            self.assertEqual(sorted(got, key=lambda v: -v["count"]), both)
+        self.assertEqual(json.loads(self.ctl("profiles", "caller", "--json", "--top", "1")), both[:1])
+        self.assertEqual({x["callid"] for x in json.loads(self.ctl("list", "--profile", "caller=" + NASTY, "--json"))},
+                         {c.call_id})
+        c.hangup()
+        d.hangup()
+
+    def test_values_that_are_no_text(self):
+        c = self.up(("set-hex", "caller", "fffe1b5b6d0a63"))
+        self.assertTrue(self.ctl("profiles", "caller").endswith("         1  \\xff\\xfe\\x1b[m\\nc\n"))
+        (got,) = json.loads(self.ctl("profiles", "caller", "--json"))
+        self.assertEqual(got, {"value": "\u00ff\u00fe\\x1b[m\\nc", "count": 1})
+        self.assertIn('{profile="caller",value="\\\\xff\\\\xfe\\\\x1b[m\\\\nc"} 1\n', self.ctl("metrics"))
+        c.hangup()
+
+    def test_figures(self):
+        """stats, metrics and the FIFO say the same."""
+        c = self.up(("set2", "caller", 'q"\\'), ("set1", "inb"))
+        text = self.proxy.fifo.cmd("dlg_stats")
+        want = {k: int(v) for k, v in re.findall(r"^\t(\w+):: (-?\d+)$", text, re.M)}
+        got = json.loads(self.ctl("stats", "--json"))
+        moving = {k for k in want if k.startswith(("uptime", "memory_", "timer"))}
+        self.assertEqual(list(got), list(want))
+        self.assertEqual({k: v for k, v in got.items() if k not in moving},
+                         {k: v for k, v in want.items() if k not in moving})
+        metrics = self.ctl("metrics")
+        for line in ("dialog_up 1", 'dialog_dialogs{state="confirmed"} %d' % want["confirmed"],
+                     "dialog_processed_total %d" % want["processed"],
+                     'dialog_ended_total{reason="caller"} %d' % want["ended_caller"],
+                     'dialog_profile_members{profile="caller"} 1', 'dialog_profile_members{profile="inb"} 1',
+                     'dialog_profile_value_members{profile="caller",value="q\\"\\\\"} 1'):
+            self.assertIn(line + "\n", metrics)
+        # whatever the module counts is a metric; the sums over profiles and db_restored, which is restored, are there twice
+        samples = [line for line in metrics.split("\n") if re.match(r"dialog_(?!up |profile_)\w+", line)]
+        self.assertEqual(len(samples), len(set(want) - {"profile_members", "profile_values", "db_restored"}), samples)
+        c.hangup()
+
+    def test_audit(self):
+        c = self.up(("set1", "inb"))
+        out = self.ctl("audit")
+        self.assertTrue(out.endswith("\nok: table, states, timers and profiles agree\n"), out)
+        self.assertRegex(out, r"\nmembers +1\nmembers_gauge +1\n")
+        c.hangup()
