@@ -177,3 +177,82 @@ class Looking(CtlCase):
         self.assertTrue(out.endswith("\nok: table, states, timers and profiles agree\n"), out)
         self.assertRegex(out, r"\nmembers +1\nmembers_gauge +1\n")
         c.hangup()
+
+
+class Ending(CtlCase):
+    """end: one call, or all that filters name."""
+
+    seconds = 25
+
+    def test_one_by_name(self):
+        one, other = self.up(), self.up()
+        self.assertEqual(self.ctl("end", self.name(one), "--dry-run"),
+                         "%s  %s\n1 call would be ended\n" % (self.name(one), one.call_id))
+        self.assertEqual(self.state(one), CONFIRMED)
+        self.assertEqual(self.ctl("end", self.name(one)), "")
+        self.byes(one)
+        self.assertEqual((self.state(one), self.state(other)), (DELETED, CONFIRMED))
+        self.assertIn("404 Requested Dialog not found", self.ctl("end", self.name(one), code=1).stderr)
+        self.assertIn("404", self.ctl("end", "1:1", code=1).stderr)
+        one.a.silent(0.1, "BYE")
+        other.hangup()
+
+    def test_one_by_call_id(self):
+        c = self.up()
+        got = self.ctl("end", c.call_id, code=1)  # as with filters: a script says --yes
+        self.assertIn("--yes is wanted", got.stderr)
+        self.assertEqual(self.state(c), CONFIRMED)
+        self.assertEqual(self.ctl("end", c.call_id, "--yes"), "1 ended\n")
+        self.byes(c)
+        self.assertEqual(self.state(c), DELETED)
+        self.assertIn("no call fits", self.ctl("end", c.call_id, "--yes", code=1).stderr)
+
+    def test_a_call_that_rings(self):
+        c = self.ringing()
+        self.assertEqual(self.ctl("end", self.name(c), "--yes"), "")
+        c.ack_negative(c.a.recv(lambda m: m.code == 480 and m.method == "INVITE"))
+        c.b.reply(c.b.recv("CANCEL"), 200)
+        c.answer(487)
+        c.b.recv("ACK")
+        self.wait_state(c, DELETED)
+
+    def test_by_profile(self):
+        bad = [self.up(("set-hex", "caller", NASTY.encode().hex())) for _ in range(3)]
+        good = [self.up(("set2", "caller", "good")), self.up(("set1", "inb"))]
+        which = ("--profile", "caller=" + NASTY)
+        out = self.ctl("end", *which, "--dry-run")
+        self.assertEqual(sorted(out.split("\n")[:3]), sorted("%s  %s" % (self.name(c), c.call_id) for c in bad))
+        self.assertTrue(out.endswith("\n3 calls would be ended\n"))
+        self.assertIn("3 calls would be ended: --yes is wanted", self.ctl("end", *which, code=1).stderr)
+        self.assertEqual({self.state(c) for c in bad + good}, {CONFIRMED})
+        self.assertEqual(self.ctl("end", *which, "--yes"), "3 ended\n")
+        self.byes(*bad)
+        self.assertEqual([self.state(c) for c in bad + good], 3 * [DELETED] + 2 * [CONFIRMED])
+        for c in good:
+            c.hangup()
+
+    def test_by_several_filters(self):
+        """All must fit; ended calls are none to end."""
+        hit = self.up(from_uri="sip:mallory@bad.example", to_uri="sip:premium@dear.example")
+        others = [self.up(from_uri="sip:mallory@bad.example"), self.up(to_uri="sip:premium@dear.example")]
+        gone = self.up(from_uri="sip:mallory@bad.example", to_uri="sip:premium@dear.example")
+        gone.hangup()
+        self.assertEqual(self.ctl("end", "--caller", "MALLORY", "--callee", "dear.example", "--yes"), "1 ended\n")
+        self.byes(hit)
+        self.assertEqual([self.state(c) for c in others], [CONFIRMED, CONFIRMED])
+        gone.a.silent(0.1, "BYE")
+        for c in others:
+            c.hangup()
+
+    def test_what_the_proxy_refuses(self):
+        """The other calls end all the same."""
+        c, dead = self.up(("set1", "outb")), self.call()
+        dead.ring(contact=False, headers=ops(("set1", "outb")))
+        dead.answer(200)
+        dead.got(200)
+        dead.ack()
+        got = self.ctl("end", "--profile", "outb", "--yes", code=1)
+        self.assertEqual(got.stdout, "1 ended, 1 could not be ended\n")
+        self.assertEqual(got.stderr, "dlgctl: end: %s: 500 Operation failed\n" % self.name(dead))
+        self.byes(c)
+        dead.b.reply(dead.b.recv("BYE"), 200)
