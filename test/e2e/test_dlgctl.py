@@ -8,12 +8,10 @@ import re
 import signal
 import subprocess
 import tempfile
-import time
-import unittest
 
-from base import CONFIRMED, DELETED, EARLY, SLOW, audit
+from base import CONFIRMED, DELETED, SLOW
 from profiles import ProfileCase, ops
-from proxy import MODULE
+from proxy import MODULE, Proxy
 
 DLGCTL = os.environ.get("DLGCTL", os.path.join(os.path.dirname(MODULE), "dlgctl"))
 NASTY = 'a "b" = \\c\\ count=9 é x::y '  # blanks, quotes, what looks like syntax
@@ -256,3 +254,77 @@ class Ending(CtlCase):
         self.assertEqual(got.stderr, "dlgctl: end: %s: 500 Operation failed\n" % self.name(dead))
         self.byes(c)
         dead.b.reply(dead.b.recv("BYE"), 200)
+
+
+class Overdue(CtlCase):
+    """A dialog that somebody keeps beyond its end is found by audit."""
+
+    seconds = 20
+    tm = {"wt_timer": 14000}
+    longest = 30
+
+    def test_audit(self):
+        c = self.up()
+        c.hangup()
+        self.ctl("audit")
+
+        def report():
+            got = subprocess.run(self.args("audit"), stdout=subprocess.PIPE, text=True)
+            return got.stdout if got.returncode == 4 else None
+        out = self.wait_until("the report", report, 12)
+        self.assertRegex(out, r"\noverdue dialog %s\n    callid +%s\n    state +5\n    seconds +\d+\n"
+                              r"    held_by +transaction=2\n1 dialogs? (is|are) beyond (its|their) deadline\n\Z"
+                         % (self.name(c), re.escape(c.call_id)))
+        self.wait_gone(c, 12)
+        self.ctl("audit")
+
+
+class Away(CtlCase):
+    """The proxy is stopped, hangs, or has another reply_dir."""
+
+    seconds = 8
+
+    def fifo_process(self):
+        """The process that serves the FIFO: the one that has it open for reading and writing."""
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                if os.getpgid(int(pid)) == self.proxy.proc.pid and any(
+                        os.path.realpath("/proc/%s/fd/%s" % (pid, fd)) == self.proxy.fifo.path
+                        for fd in os.listdir("/proc/%s/fd" % pid)):
+                    return int(pid)
+            except OSError:
+                continue
+        self.fail("nobody serves the FIFO")
+
+    def test_a_reply_dir_that_is_not_the_modules(self):
+        with tempfile.TemporaryDirectory(prefix="dlgctl.") as other:
+            got = self.ctl("--reply-dir", other, "--timeout", "1", "list", code=3)
+            self.assertIn("its reply_dir is not %s" % other, got.stderr)
+            self.assertEqual(os.listdir(other), [])
+
+    def test_a_proxy_that_hangs(self):
+        pid = self.fifo_process()
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            got = self.ctl("--timeout", "1", "list", code=3)
+            self.assertRegex(got.stderr, r"\Adlgctl: list: no answer within 1 s: the proxy hangs.*\n\Z")
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                p = subprocess.Popen(self.args("list"))
+                self.wait_until("its reply FIFO", self.leftovers)
+                p.send_signal(number)
+                self.assertEqual(p.wait(10), -number)
+                self.assertEqual(self.leftovers(), [])
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        self.wait_until("the proxy to answer again",
+                        lambda: subprocess.run(self.args("list"), stdout=subprocess.DEVNULL).returncode == 0, 10)
+
+    def test_a_proxy_that_was_stopped(self):
+        """It takes its FIFO along."""
+        other = Proxy(params=self.params, hooks=self.hooks, **self.options).start()
+        self.addCleanup(other.kill)
+        self.ctl("--fifo", other.fifo.path, "--reply-dir", other.dir, "list")
+        self.assertEqual(other.stop(), [])
+        got = self.ctl("--fifo", other.fifo.path, "list", code=3)
+        self.assertEqual(got.stderr, "dlgctl: list: there is no FIFO %s: is the proxy running, and is that its fifo_name?\n"
+                         % other.fifo.path)
