@@ -38,6 +38,7 @@ sim := $(filter-out %_test.c,$(wildcard test/sim/*.c))
 tests := $(wildcard test/unit/*_test.c test/sim/*_test.c)
 db_tests := $(wildcard test/db/*_test.c)
 ctl_server = $(B)/test/ctl/server
+ctl_tested := $(addprefix ctl/ctl_,reply.c out.c filter.c list.c figures.c)
 fuzz := $(filter-out %/replay.c,$(wildcard test/fuzz/*.c))
 drivers := $(patsubst db/%.c,$(B)/dialog_db_%.so,$(filter-out db/db.c db/sql.c,$(wildcard db/*.c)))
 examples := $(patsubst examples/%.c,$(B)/dlg_%.so,$(wildcard examples/*.c))
@@ -95,6 +96,7 @@ $(tests:%.c=$(B)/%) $(db_tests:%.c=$(B)/%) $(B)/doc/gen_states $(ctl_server): $(
 		$(patsubst %.c,$(B)/debug/%.o,$(engine) $(sim))
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(san) -o $@ $^ $(shell pkg-config --libs check) -pthread $(wrap)
+$(filter $(B)/test/unit/ctl_%,$(tests:%.c=$(B)/%)): $(ctl_tested:%.c=$(B)/debug/%.o)
 $(B)/test/sim/%: wrap = @test/sim/wrap.opts
 $(B)/test/unit/dlg_profile_values_test: wrap = -Wl,--wrap=dlg_str_hash_secret
 

@@ -250,7 +250,9 @@ int ctl_audit(int argc, char **argv)
 	if (ok && !a.overdue)
 		printf("ok: table, states, timers and profiles agree\n");
 	else if (ok)
-		printf("%u dialogs are beyond their deadline\n", a.overdue);
+		printf(a.overdue == 1 ? "%u dialog is beyond its deadline\n"
+				      : "%u dialogs are beyond their deadline\n",
+		       a.overdue);
 	else
 		printf("%s\n", a.result);
 	if (ok)

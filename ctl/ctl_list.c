@@ -432,8 +432,7 @@ static void show_text(struct dlg_buf *out, const struct ctl_dialog *d)
 
 struct wanted {
 	const char *hash; /* NULL: any */
-	char callid[65536], tag[4096];
-	struct dlg_buf out;
+	struct dlg_buf callid, tag, out;
 	unsigned shown;
 };
 
@@ -459,8 +458,8 @@ static int note_name(struct ctl_dialog *d, void *arg)
 
 	if (strcmp(ctl_field(d, "hash"), w->hash))
 		return 1;
-	snprintf(w->callid, sizeof(w->callid), "%s", ctl_field(d, "callid"));
-	snprintf(w->tag, sizeof(w->tag), "%s", ctl_field(d, "caller_tag"));
+	dlg_buf_add(&w->callid, dlg_str_of(ctl_field(d, "callid")));
+	dlg_buf_add(&w->tag, dlg_str_of(ctl_field(d, "caller_tag")));
 	return 1;
 }
 
@@ -491,39 +490,49 @@ static int read_hash(unsigned long entry, unsigned long id, dialog_fn *fn, void 
 /* The page names it; then it is asked for with its context. */
 static int show_hash(struct wanted *w, unsigned long entry, unsigned long id)
 {
-	const char *name[] = { w->callid, w->tag };
+	const char *name[2];
 	int ret = read_hash(entry, id, note_name, w);
 
-	if (ret == CTL_OK && w->callid[0])
-		ret = read_dialogs("dlg_list_ctx", name, 2, show_one, w);
+	if (ret != CTL_OK || !w->callid.s)
+		return ret;
+	name[0] = w->callid.s;
+	name[1] = w->tag.s ? w->tag.s : "";
+	ret = read_dialogs("dlg_list_ctx", name, 2, show_one, w);
 	/* a spiral has two dialogs of one name, and ended ones are in the whole list only */
-	if (w->callid[0] && !w->shown)
+	if (!w->shown && ret != CTL_AWAY)
 		ret = read_dialogs("dlg_list_ctx", NULL, 0, show_one, w);
 	return ret;
 }
 
+static int show_named(struct wanted *w, const char *name)
+{
+	unsigned long entry, id;
+
+	if (!is_hash(name, &entry, &id))
+		return read_dialogs("dlg_list_ctx", &name, 1, show_one, w);
+	w->hash = name;
+	return show_hash(w, entry, id);
+}
+
 int ctl_show(int argc, char **argv)
 {
-	static struct wanted w;
-	unsigned long entry, id;
+	struct wanted w = { 0 };
 	int ret;
 
 	if (argc != 1) {
 		fprintf(stderr, "dlgctl: show: one ENTRY:ID or Call-ID is wanted\n");
 		return CTL_USAGE;
 	}
-	if (is_hash(argv[0], &entry, &id)) {
-		w.hash = argv[0];
-		ret = show_hash(&w, entry, id);
-	} else {
-		ret = read_dialogs("dlg_list_ctx", (const char *const *)argv, 1, show_one, &w);
-	}
-	if (ret == CTL_AWAY || (ret == CTL_NO && ctl_error_code() != 404))
-		return ctl_complain("show", ret);
-	ctl_flush(&w.out);
+	ret = show_named(&w, argv[0]);
+	if (w.shown)
+		ctl_flush(&w.out);
+	dlg_buf_free(&w.callid);
+	dlg_buf_free(&w.tag);
 	dlg_buf_free(&w.out);
 	if (w.shown)
 		return CTL_OK;
+	if (ret == CTL_AWAY || (ret == CTL_NO && ctl_error_code() != 404))
+		return ctl_complain("show", ret);
 	fprintf(stderr, "dlgctl: show: there is no such dialog: %s\n", argv[0]);
 	return CTL_NO;
 }
