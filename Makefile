@@ -3,6 +3,7 @@
 # make run      Kamailio in the foreground with our module and etc/kamailio.cfg, on loopback
 # make test     unit, simulation, fuzz (FUZZ_SECONDS each) and end-to-end tests; SAN=1: sanitized
 # make lint     warnings of gcc and clang, clang-tidy, cppcheck, shellcheck, exported symbols
+# make bench    what tracking calls costs, against no module and the host's own; test/bench/README
 # make install  into MODDIR; make clean; make distclean: the fetched headers go, too
 # V=1 shows the compilers' command lines.
 
@@ -43,7 +44,7 @@ fuzz := $(filter-out %/replay.c,$(wildcard test/fuzz/*.c))
 drivers := $(patsubst db/%.c,$(B)/dialog_db_%.so,$(filter-out db/db.c db/sql.c,$(wildcard db/*.c)))
 examples := $(patsubst examples/%.c,$(B)/dlg_%.so,$(wildcard examples/*.c))
 
-.PHONY: all run test programs tsan lint objects install clean distclean
+.PHONY: all run test bench programs tsan lint objects install clean distclean
 .SECONDARY:
 all: $(B)/dialog.so $(drivers) $(B)/dlgctl $(examples)
 
@@ -143,6 +144,11 @@ test:
 		"test/db/run $(B) $(db_tests:%.c=$(B)/%)" \
 		"test/ctl/run $(B)/dlgctl $(ctl_server)" test/e2e/run
 
+bench: all
+	./setup.sh bench
+	test/bench/instructions.py
+	test/bench/calls.py
+
 objects: $(patsubst %.c,$(B)/%.o,$(engine) $(wildcard db/*.c) $(adapter) $(wildcard doc/*.c examples/*.c test/*/*.c))
 
 tidy = $(Q)e=0; for f in $(1); do clang-tidy --quiet $$f -- $(2) 2>/dev/null || e=1; done; exit $$e
@@ -154,8 +160,10 @@ lint:
 	$(MAKE) all objects
 	$(MAKE) B=build/clang CC=clang objects ours='$(ours) $(gcc_only)'
 	$(call tidy,$(engine) $(sim) $(fuzz),-std=c11 -D_GNU_SOURCE -I.)
+	$(call tidy,$(filter-out db/db.c,$(wildcard db/*.c)) test/db/kit.c,-std=c11 -D_GNU_SOURCE -I. \
+		-isystem /usr/include/mariadb -isystem /usr/include/postgresql)
 	$(call tidy,$(adapter) $(wildcard examples/*.c),$(call hosted,dialog) $(gcc_only))
-	$(cppcheck) $(engine) $(adapter) $(wildcard examples/*.c)
+	$(cppcheck) $(engine) $(filter-out db/db.c,$(wildcard db/*.c)) $(adapter) $(wildcard examples/*.c)
 	$(cppcheck) --suppress='*:test/sim/sim_wrap.c' $(sim) $(fuzz)
 	shellcheck setup.sh host/kamailio/*.sh .ci/run test/fuzz/run
 	test "$$(nm -D --defined-only -f posix $(B)/dialog.so | cut -d' ' -f1 | sort | xargs)" = \

@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Install the Debian packages that are missing, and say which. Usage: ./setup.sh [build|test|lint]
+# Install the Debian packages that are missing, and say which. Usage: ./setup.sh [build|test|lint|bench]
 # "build": what `make` and `make run` need. "test" (default): what `make test` needs on top of that.
-# "lint": everything for `make lint`, and libFuzzer.
+# "lint": everything for `make lint`, and libFuzzer. "bench": what `make bench` needs.
 # As an ordinary user without password-less sudo it only prints the command to run.
 set -eu
 
@@ -11,12 +11,14 @@ build="$build libsqlite3-dev libmariadb-dev libpq-dev libncurses-dev"
 test="$build pkg-config check sip-tester python3 mariadb-server postgresql"
 test="$test tmux man-db groff"
 lint="$test clang clang-tidy libclang-rt-dev cppcheck shellcheck"
+bench="$test kamailio-mysql-modules kamailio-postgres-modules kamailio-sqlite-modules valgrind"
 
 case "${1-test}" in
 build) wanted=$build ;;
 test) wanted=$test ;;
 lint) wanted=$lint ;;
-*) echo "usage: $0 [build|test|lint]" >&2; exit 2 ;;
+bench) wanted=$bench ;;
+*) echo "usage: $0 [build|test|lint|bench]" >&2; exit 2 ;;
 esac
 
 missing=

@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 enum { TIMEOUT_S = 5, TIMEOUT_MAX_S = 3600 };
 
@@ -49,10 +50,15 @@ static char *decode(struct dlg_str v)
 static struct dlg_str cut(struct dlg_str *rest, char c)
 {
 	const char *at = rest->len ? memchr(rest->s, c, rest->len) : NULL;
-	struct dlg_str part = { rest->s, at ? (size_t)(at - rest->s) : rest->len };
-	size_t used = part.len + (at != NULL);
+	struct dlg_str part = *rest;
 
-	*rest = (struct dlg_str){ rest->s + used, rest->len - used };
+	if (!at) {
+		rest->s = rest->len ? rest->s + rest->len : rest->s;
+		rest->len = 0;
+		return part;
+	}
+	part.len = (size_t)(at - part.s);
+	*rest = (struct dlg_str){ at + 1, rest->len - part.len - 1 };
 	return part;
 }
 
@@ -66,7 +72,7 @@ static int parse_scheme(struct dlg_str *rest, struct db_url *out)
 	for (size_t i = 0; i < scheme.len; i++) {
 		if (!isalnum((unsigned char)scheme.s[i]))
 			return -1;
-		out->scheme[i] = scheme.s[i];
+		out->scheme[i] = (char)tolower((unsigned char)scheme.s[i]);
 	}
 	*rest = (struct dlg_str){ rest->s + 2, rest->len - 2 };
 	return 0;
@@ -137,11 +143,13 @@ static char *without_password(const char *text, struct dlg_str user, struct dlg_
 	char *out = malloc(strlen(text) + 2);
 
 	if (out)
-		sprintf(out, "%.*s%s%.*s", (int)before, text, name.s ? "@" : "", (int)rest.len, rest.s);
+		sprintf(out, "%.*s%s%.*s", (int)before, text, name.s ? "@" : "", (int)rest.len,
+			rest.s);
 	return out;
 }
 
-static int fill(struct db_url *out, struct dlg_str user, struct dlg_str host, struct dlg_str database)
+static int fill(struct db_url *out, struct dlg_str user, struct dlg_str host,
+		struct dlg_str database)
 {
 	struct dlg_str name = cut(&user, ':');
 
@@ -152,12 +160,36 @@ static int fill(struct db_url *out, struct dlg_str user, struct dlg_str host, st
 	return out->user && out->password && out->host && out->database && out->plain ? 0 : -1;
 }
 
+static int has_controls(const char *text)
+{
+	while (*text && (unsigned char)*text >= ' ' && *text != 127)
+		text++;
+	return *text != '\0';
+}
+
+/* What follows the host: one name, or with no host perhaps a path. An @ there is what a password
+ * with a slash leaves, and is not to be taken, and printed, for a name. */
+static const char *check_database(struct dlg_str database, int has_host)
+{
+	if (!database.len)
+		return "it names no database: scheme://host/database is wanted";
+	if (has_host &&
+	    (memchr(database.s, '@', database.len) || memchr(database.s, '/', database.len)))
+		return "behind the host comes the name of one database; / and @ in a password or a "
+		       "name "
+		       "are written %2F and %40";
+	return NULL;
+}
+
 static const char *parse(const char *text, struct db_url *out)
 {
 	struct dlg_str rest = dlg_str_of(text), authority, user, host, after;
+	const char *wrong;
 
 	if (!text || parse_scheme(&rest, out) < 0)
 		return "it does not begin with scheme://";
+	if (has_controls(text))
+		return "it has control characters";
 	authority = cut(&rest, '/');
 	user = cut_user(&authority);
 	if (cut_host(authority, &host, out) < 0)
@@ -165,6 +197,9 @@ static const char *parse(const char *text, struct db_url *out)
 	after = dlg_str_of(authority.s);
 	out->plain = without_password(text, user, after);
 	authority = cut(&rest, '?');
+	wrong = check_database(authority, user.len || host.len);
+	if (wrong)
+		return wrong;
 	if (parse_options(rest, out) < 0)
 		return "the only option is timeout=SECONDS, from 1 to 3600";
 	return fill(out, user, host, authority) < 0 ? "a %XX in it is malformed" : NULL;
@@ -182,6 +217,8 @@ int db_url_parse(const char *text, struct db_url *out, const char **why)
 
 void db_url_free(struct db_url *url)
 {
+	if (url->password)
+		explicit_bzero(url->password, strlen(url->password));
 	free(url->user);
 	free(url->password);
 	free(url->host);
@@ -253,10 +290,12 @@ static const struct db_driver *open_driver(const char *path, const char *package
 	void *so = dlopen(path, RTLD_NOW | RTLD_LOCAL);
 	const struct db_driver *d = so ? dlsym(so, "db_driver") : NULL;
 
-	if (!d)
-		snprintf(why, size, "%s cannot be loaded (%s); its library is in the package %s", path,
-			 dlerror(), package);
-	else if (d->abi != DB_DRIVER_ABI || d->size != sizeof(*d))
+	if (access(path, F_OK) < 0)
+		snprintf(why, size, "%s is not there", path);
+	else if (!so)
+		snprintf(why, size, "%s cannot be loaded (%s); its library is in the package %s",
+			 path, dlerror(), package);
+	else if (!d || d->abi != DB_DRIVER_ABI || d->size != sizeof(*d))
 		snprintf(why, size, "%s is of another version of this module", path);
 	else
 		return d;
@@ -278,8 +317,10 @@ const struct db_driver *db_driver_load(const char *directory, const char *scheme
 		snprintf(path, sizeof(path), "%s/dialog_db_%s.so", directory, known[i].driver);
 		return open_driver(path, known[i].package, why, size);
 	}
-	snprintf(why, size, "the scheme \"%s\" is not known: there are mysql, postgres, postgresql and "
-			    "sqlite", scheme);
+	snprintf(why, size,
+		 "the scheme \"%s\" is not known: there are mysql, postgres, postgresql and "
+		 "sqlite",
+		 scheme);
 	return NULL;
 }
 
@@ -311,8 +352,8 @@ static int columns_ready(const struct seen *s, char *why, size_t size)
 		if (s->there[i])
 			continue;
 		if (len >= 0 && (size_t)len < size)
-			len += snprintf(why + len, size - (size_t)len, "%s \"%s\"", ready ? "" : ",",
-					s->t->column[i].name);
+			len += snprintf(why + len, size - (size_t)len, "%s \"%s\"",
+					ready ? "" : ",", s->t->column[i].name);
 		ready = 0;
 	}
 	return ready;
@@ -323,12 +364,13 @@ static int version_ready(const struct db_table *t, unsigned version, char *why, 
 	if (version == t->version)
 		return 1;
 	if (version)
-		snprintf(why, size, "the table \"%s\" has version %u, and this module needs %u", t->name,
-			 version, t->version);
+		snprintf(why, size, "the table \"%s\" has version %u, and this module needs %u",
+			 t->name, version, t->version);
 	else
-		snprintf(why, size,
-			 "the table \"version\" has no row for \"%s\", which should have version %u",
-			 t->name, t->version);
+		snprintf(
+			why, size,
+			"the table \"version\" has no row for \"%s\", which should have version %u",
+			t->name, t->version);
 	return 0;
 }
 

@@ -40,11 +40,15 @@ static const char *error(struct db_conn *c)
 
 /* Errors that lie in a row's contents but have no SQLSTATE that says so. */
 static const unsigned of_contents[] = {
-	ER_TRUNCATED_WRONG_VALUE_FOR_FIELD, ER_TOO_BIG_ROWSIZE, ER_TOO_LONG_KEY, 3819 /* MySQL: CHECK */,
+	ER_TRUNCATED_WRONG_VALUE_FOR_FIELD,
+	ER_TOO_BIG_ROWSIZE,
+	ER_TOO_LONG_KEY,
+	3819 /* MySQL: CHECK */,
 };
 
 /* SQLSTATE classes 22 and 23 lie in the row itself: data and constraints. */
-static enum db_result failed(struct db_conn *c, const char *text, const char *state, unsigned number)
+static enum db_result failed(struct db_conn *c, const char *text, const char *state,
+			     unsigned number)
 {
 	snprintf(c->why, sizeof(c->why), "%s (%u)", *text ? text : "unknown error", number);
 	if (!strncmp(state, "22", 2) || !strncmp(state, "23", 2))
@@ -185,14 +189,16 @@ static enum db_result connect_it(struct db_conn *c, const struct db_url *url)
 	if (!c->my || set_options(c, url))
 		return no_memory(c);
 	if (!mysql_real_connect(c->my, path || !url->host[0] ? NULL : url->host, url->user,
-				url->password, url->database, url->port, path ? url->host : NULL, 0))
+				url->password, url->database, url->port, path ? url->host : NULL,
+				0))
 		return conn_failed(c);
 	throw_away(c, 1);
 	ret = set_session(c, in_seconds(url));
 	return ret == DB_OK ? ask_packet_max(c) : ret;
 }
 
-static enum db_result open_it(const struct db_url *url, struct db_conn **conn, char *why, size_t size)
+static enum db_result open_it(const struct db_url *url, struct db_conn **conn, char *why,
+			      size_t size)
 {
 	struct db_conn *c = calloc(1, sizeof(*c));
 
@@ -325,7 +331,8 @@ static enum db_result in_steps(struct db_conn *c, MYSQL_STMT **kept, write_fn *w
 		unsigned step = next_step(c, values, width, n_rows);
 
 		if (!step) {
-			snprintf(c->why, sizeof(c->why), "a row of %llu bytes exceeds max_allowed_packet",
+			snprintf(c->why, sizeof(c->why),
+				 "a row of %llu bytes exceeds max_allowed_packet",
 				 (unsigned long long)bytes_of(values, width));
 			return DB_REFUSED;
 		}
@@ -427,7 +434,7 @@ static int take_value(MYSQL_STMT *s, struct row *r, unsigned i, struct db_value 
 static enum db_result read_rows(struct db_conn *c, MYSQL_STMT *s, struct row *r, db_row_fn *fn,
 				void *arg)
 {
-	struct db_value values[DB_COLUMNS_MAX];
+	struct db_value values[DB_COLUMNS_MAX] = { 0 };
 	int got;
 
 	while ((got = mysql_stmt_fetch(s)) == 0 || got == MYSQL_DATA_TRUNCATED) {

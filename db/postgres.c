@@ -125,8 +125,8 @@ static enum db_result pull_in(struct db_conn *c)
 	return DB_OK;
 }
 
-/* Classes of SQLSTATE that lie in a row itself: two rows of one key at once, data, constraints, limits
- * of the program. */
+/* Classes of SQLSTATE that lie in a row itself: two rows of one key at once, data, constraints,
+ * limits of the program. */
 static int is_of_contents(const char *state)
 {
 	static const char *const classes[] = { "21", "22", "23", "54" };
@@ -201,8 +201,8 @@ static void close_it(struct db_conn *c)
 	free(c);
 }
 
-/* A lock that somebody else keeps ends the statement before the time does, so that no session is left
- * behind waiting for it. */
+/* A lock that somebody else keeps ends the statement before the time does, so that no session is
+ * left behind waiting for it. */
 static enum db_result set_session(struct db_conn *c)
 {
 	char sql[64];
@@ -237,13 +237,14 @@ static void ignore_notice(void *arg, const PGresult *r)
 static enum db_result connect_it(struct db_conn *c, const struct db_url *url)
 {
 	enum db_result ret;
-	char port[16];
+	char port[16] = "";
 	const char *names[] = { "host", "port", "user", "password", "dbname", "client_encoding",
 				"application_name", "gssencmode", NULL };
 	const char *values[] = { url->host, port, url->user, url->password, url->database, "UTF8",
 				 "dialog", "disable", NULL };
 
-	snprintf(port, sizeof(port), url->port ? "%u" : "", url->port);
+	if (url->port)
+		snprintf(port, sizeof(port), "%u", url->port);
 	start_clock(c);
 	c->pg = PQconnectStartParams(names, values, 0);
 	if (!c->pg || PQstatus(c->pg) == CONNECTION_BAD)
@@ -253,7 +254,8 @@ static enum db_result connect_it(struct db_conn *c, const struct db_url *url)
 	return ret == DB_OK ? set_session(c) : ret;
 }
 
-static enum db_result open_it(const struct db_url *url, struct db_conn **conn, char *why, size_t size)
+static enum db_result open_it(const struct db_url *url, struct db_conn **conn, char *why,
+			      size_t size)
 {
 	struct db_conn *c = calloc(1, sizeof(*c));
 
@@ -313,8 +315,10 @@ static void bind_value(struct db_conn *c, unsigned i, const struct db_value *v)
 	}
 }
 
-/* Texts of libpq end with NUL; ours are views, copied into one buffer. Numbers stand in their own. */
-static int bind_all(struct db_conn *c, const struct db_value *values, unsigned n, struct dlg_buf *texts)
+/* Texts of libpq end with NUL; ours are views, copied into one buffer. Numbers stand in their
+ * own. */
+static int bind_all(struct db_conn *c, const struct db_value *values, unsigned n,
+		    struct dlg_buf *texts)
 {
 	size_t at = 0;
 
@@ -508,8 +512,11 @@ static enum db_result columns(struct db_conn *c, const char *table, db_row_fn *f
 {
 	struct dlg_buf sql = { 0 };
 
-	dlg_buf_add(&sql, DLG_STR("SELECT column_name::text FROM information_schema.columns "
-				  "WHERE table_schema = ANY (current_schemas(false)) AND table_name=$1"));
+	/* information_schema hides what one has no rights to: that is not the same as not being
+	 * there */
+	dlg_buf_add(&sql,
+		    DLG_STR("SELECT attname::text FROM pg_attribute WHERE attrelid="
+			    "to_regclass(quote_ident($1)) AND attnum>0 AND NOT attisdropped"));
 	return query(c, &sql, dlg_str_of(table), fn, arg);
 }
 

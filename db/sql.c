@@ -61,7 +61,8 @@ void db_sql_upsert(const struct db_sql_dialect *d, struct dlg_buf *out, const st
 	add(out, ") VALUES ");
 	add_places(d, out, t->n_columns, rows);
 	if (keys) {
-		dlg_buf_add(out, (struct dlg_str){ d->on_conflict, (size_t)(keys - d->on_conflict) });
+		dlg_buf_add(out,
+			    (struct dlg_str){ d->on_conflict, (size_t)(keys - d->on_conflict) });
 		add_columns(d, out, t, 0, t->n_keys, "$");
 		add(out, keys + 2);
 	} else {

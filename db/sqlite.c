@@ -72,8 +72,8 @@ static void close_it(struct db_conn *c)
 	free(c);
 }
 
-/* With a write-ahead log readers and the writer do not wait for each other, and NORMAL loses nothing
- * when processes are killed. */
+/* With a write-ahead log readers and the writer do not wait for each other, and NORMAL loses
+ * nothing when processes are killed. */
 static enum db_result set_up(struct db_conn *c, unsigned timeout_ms)
 {
 	sqlite3_busy_timeout(c->db, (int)timeout_ms);
@@ -82,7 +82,8 @@ static enum db_result set_up(struct db_conn *c, unsigned timeout_ms)
 	return run(c, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL");
 }
 
-/* The names of callers are not for everybody to read; SQLite gives its other files the same mode. */
+/* The names of callers are not for everybody to read; SQLite gives its other files the same
+ * mode. */
 static void make_file(const char *path)
 {
 	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
@@ -100,7 +101,8 @@ static enum db_result open_file(struct db_conn *c, const char *path, unsigned ti
 	return code == SQLITE_OK ? set_up(c, timeout_ms) : result_of(c, code);
 }
 
-static enum db_result open_it(const struct db_url *url, struct db_conn **conn, char *why, size_t size)
+static enum db_result open_it(const struct db_url *url, struct db_conn **conn, char *why,
+			      size_t size)
 {
 	struct db_conn *c;
 	char path[4096];
@@ -247,7 +249,7 @@ static struct db_value column_value(sqlite3_stmt *s, int i)
 /* Rows of a prepared query through `fn`; the statement is used up. */
 static enum db_result read_rows(struct db_conn *c, sqlite3_stmt *s, db_row_fn *fn, void *arg)
 {
-	struct db_value row[DB_COLUMNS_MAX];
+	struct db_value row[DB_COLUMNS_MAX] = { 0 };
 	enum db_result result;
 	int n = sqlite3_column_count(s), code;
 
@@ -273,8 +275,11 @@ static enum db_result query(struct db_conn *c, struct dlg_buf *sql, struct dlg_s
 	dlg_buf_free(sql);
 	if (ret != DB_OK)
 		return ret;
-	bind(s, 1, &v);
-	return read_rows(c, s, fn, arg);
+	ret = result_of(c, bind(s, 1, &v));
+	if (ret == DB_OK)
+		return read_rows(c, s, fn, arg);
+	sqlite3_finalize(s);
+	return ret;
 }
 
 static enum db_result select_rows(struct db_conn *c, const struct db_table *t, struct dlg_str node,

@@ -124,7 +124,7 @@ class Server:
         return "%s://%s:%s@%s:%d/%s" % (self.scheme, USER, ENCODED, urllib.parse.quote(self.socket, ""), self.port, NAME)
 
     def mount(self):
-        got = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=%dm" % self.disk_mb, "tmpfs", self.dir],
+        got = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=%dm,mode=0700" % self.disk_mb, "tmpfs", self.dir],
                              stderr=subprocess.PIPE, text=True)
         if got.returncode:
             os.rmdir(self.dir)

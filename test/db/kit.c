@@ -85,8 +85,8 @@ void kit_start(void)
 	if (kit_is_server())
 		kit_ask("heal"); /* of what a failed test has left */
 	ck_assert_msg(db_url_parse(kit.url, &u, &reason) == 0, "%s", reason);
-	kit.driver = db_driver_load(from_env("DB_DRIVERS") ? from_env("DB_DRIVERS") : ".", u.scheme, why,
-				    sizeof(why));
+	kit.driver = db_driver_load(from_env("DB_DRIVERS") ? from_env("DB_DRIVERS") : ".", u.scheme,
+				    why, sizeof(why));
 	db_url_free(&u);
 	ck_assert_msg(kit.driver != NULL, "%s", why);
 	snprintf(name, sizeof(name), "dialog_%d_%u", (int)getpid(), n++);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #ifndef KIT_H
 #define KIT_H
-/* What the suites of the drivers share: a database of some kind, its keeper, who is another process and
- * can stop, freeze and ask it (test/db/run), and rows. Each test runs in a process of its own and
- * has a table of its own. */
+/* What the suites of the drivers share: a database of some kind, its keeper, who is another
+ * process and can stop, freeze and ask it (test/db/run), and rows. Each test runs in a process
+ * of its own and has a table of its own. */
 
 #include "../unit/unit.h"
 #include "../../dlg_row.h"
@@ -27,8 +27,8 @@ void kit_start(void);
 int kit_is(const char *kind);
 int kit_is_server(void);
 
-/* Have the keeper do something: "sql STATEMENT", "kill", "freeze" ... Returns what it answers; the test
- * fails when it cannot. */
+/* Have the keeper do something: "sql STATEMENT", "kill", "freeze" ... Returns what it answers;
+ * the test fails when it cannot. */
 const char *kit_ask(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* Connect, by any URL; the test fails when that fails. */
@@ -47,13 +47,15 @@ enum db_result kit_try(const char *url, struct db_conn **conn, char why[KIT_WHY]
 /* A row with something in each column. */
 void kit_row(struct db_value v[DLG_ROW_N], const char *node, int64_t h_entry, int64_t h_id);
 
-/* Insert rows of the node with hash_id and callid-ID from `first` on, in transactions of one batch. */
+/* Insert rows of the node with hash_id and callid-ID from `first` on, in transactions of one
+ * batch. */
 void kit_fill(struct db_conn *c, const char *node, int64_t first, unsigned n);
 
 /* How many rows the node has. */
 uint64_t kit_count(struct db_conn *c, const char *node);
 
-/* Read the one row of that key; a copy, whose texts live until the next call. 0 when there is none. */
+/* Read the one row of that key; a copy, whose texts live until the next call. 0 when there is
+ * none. */
 int kit_read(struct db_conn *c, const char *node, int64_t h_id, struct db_value out[DLG_ROW_N]);
 
 /* One row in a transaction of its own; after a failure it is rolled back. */
@@ -61,8 +63,8 @@ enum db_result kit_write(struct db_conn *c, const struct db_value *v, unsigned n
 
 double kit_seconds(void);
 
-/* The suite: a case whose tests take `seconds` at most, and whose calls `timeout_ms`; tests; and its exit
- * status. */
+/* The suite: a case whose tests take `seconds` at most, and whose calls `timeout_ms`; tests; and
+ * its exit status. */
 TCase *kit_case(const char *name, double seconds, unsigned timeout_ms);
 void kit_add(TCase *tcase, const TTest *const *tests);
 int kit_run(TCase *tcase);

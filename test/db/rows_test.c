@@ -33,6 +33,43 @@ START_TEST(table_is_made_once_and_found_fit)
 }
 END_TEST
 
+/* In one line: the keeper reads lines. */
+START_TEST(schema_is_taken_by_the_databases_own_client)
+{
+	struct db_conn *c = kit_open();
+	struct dlg_buf sql = { 0 };
+	char why[KIT_WHY];
+
+	kit.driver->schema(&kit.table, &sql);
+	ck_assert(sql.len && !sql.failed && sql.s[sql.len - 2] == ';');
+	for (size_t i = 0; i < sql.len; i++)
+		sql.s[i] = sql.s[i] == '\n' || sql.s[i] == '\t' ? ' ' : sql.s[i];
+	kit_ask("sql %s%s", kit_is("postgres") ? "SET ROLE dialog; " : "", sql.s);
+	dlg_buf_free(&sql);
+	ck_assert_msg(ready(c, why) == 1, "%s", why);
+	kit_fill(c, "n", 1, 3);
+	ck_assert_uint_eq(kit_count(c, "n"), 3);
+	close_conn(c);
+}
+END_TEST
+
+START_TEST(table_that_is_somebody_elses_is_not_called_missing)
+{
+	struct db_conn *c = kit_open_table();
+	struct db_value v[DLG_ROW_N];
+	char why[KIT_WHY];
+
+	kit_ask("sql ALTER TABLE %s OWNER TO postgres", kit.table.name);
+	ready(c, why);
+	ck_assert_msg(!strstr(why, "there is no table"), "%s", why);
+	kit_row(v, "n", 1, 1);
+	ck_assert_int_eq(kit_write(c, v, 1), DB_LOST);
+	ck_assert_msg(strstr(kit.driver->error(c), "permission denied"), "%s",
+		      kit.driver->error(c));
+	close_conn(c);
+}
+END_TEST
+
 START_TEST(missing_table_is_named)
 {
 	struct db_conn *c = kit_open();
@@ -51,7 +88,8 @@ START_TEST(other_version_is_named)
 
 	kit_ask("sql UPDATE version SET table_version = 6 WHERE table_name = '%s'", kit.table.name);
 	ck_assert_int_eq(ready(c, why), 0);
-	ck_assert_msg(strstr(why, " 6") && strstr(why, "1001") && strstr(why, kit.table.name), "%s", why);
+	ck_assert_msg(strstr(why, " 6") && strstr(why, "1001") && strstr(why, kit.table.name), "%s",
+		      why);
 	close_conn(c);
 }
 END_TEST
@@ -118,12 +156,17 @@ END_TEST
 START_TEST(names_of_columns_are_quoted)
 {
 	static const struct db_column odd[] = {
-		{ "select", DB_KEY_TEXT, 0 }, { "order", DB_KEY_INT, 0 }, { "FROM", DB_COL_INT, 1 },
+		{ "select", DB_KEY_TEXT, 0 },
+		{ "order", DB_KEY_INT, 0 },
+		{ "FROM", DB_COL_INT, 1 },
 		{ "1st", DB_COL_TEXT, 1 },
-		{ "a_name_of_sixty_three_letters_which_is_as_long_as_they_come_abc", DB_COL_TEXT, 1 },
+		{ "a_name_of_sixty_three_letters_which_is_as_long_as_they_come_abc", DB_COL_TEXT,
+		  1 },
 	};
 	char name[64] = "group_of_forty_letters_and_more_for_tests_";
-	struct db_table t = { .name = name, .column = odd, .n_columns = 5, .n_keys = 2, .version = 7 };
+	struct db_table t = {
+		.name = name, .column = odd, .n_columns = 5, .n_keys = 2, .version = 7
+	};
 	struct db_value v[] = { db_text(DLG_STR("n")), db_int(1), db_int(2), db_text(DLG_STR("x")),
 				db_null() };
 	struct db_conn *c = kit_open();
@@ -167,8 +210,26 @@ static void check_text(struct db_conn *c, struct dlg_str text)
 START_TEST(texts_come_back_byte_by_byte)
 {
 	static const char *const texts[] = {
-		"", " ", "a ", " a", "it's", "\"quoted\"", "back\\slash\\", "\\", "'", "`", "%s%n", "?",
-		"$1", ";-- DROP", "line\nfeed\r\n\ttab", "NULL", "0", "\x01\x1f\x7f", "0x41", "{}",
+		"",
+		" ",
+		"a ",
+		" a",
+		"it's",
+		"\"quoted\"",
+		"back\\slash\\",
+		"\\",
+		"'",
+		"`",
+		"%s%n",
+		"?",
+		"$1",
+		";-- DROP",
+		"line\nfeed\r\n\ttab",
+		"NULL",
+		"0",
+		"\x01\x1f\x7f",
+		"0x41",
+		"{}",
 	};
 	struct db_conn *c = kit_open_table();
 
@@ -194,8 +255,9 @@ static void add_utf8(struct dlg_buf *b, uint32_t c)
 
 START_TEST(every_range_of_utf8_comes_back)
 {
-	static const uint32_t edges[] = { 1, 0x7f, 0x80, 0x7ff, 0x800, 0xd7ff, 0xe000, 0xfffd, 0xffff,
-					  0x10000, 0x1f600, 0xfffff, 0x10ffff };
+	static const uint32_t edges[] = { 1,       0x7f,    0x80,    0x7ff,  0x800,
+					  0xd7ff,  0xe000,  0xfffd,  0xffff, 0x10000,
+					  0x1f600, 0xfffff, 0x10ffff };
 	struct db_conn *c = kit_open_table();
 	struct dlg_buf all = { 0 };
 
@@ -222,8 +284,10 @@ static void add_noise(struct dlg_buf *b, size_t n)
 		x ^= x << 13;
 		x ^= x >> 7;
 		x ^= x << 17;
-		dlg_buf_printf(b, "%c", "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_"
-			       [x >> 32 & 63]);
+		dlg_buf_printf(
+			b, "%c",
+			"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_"[x >> 32 &
+											   63]);
 	}
 }
 
@@ -318,7 +382,8 @@ START_TEST(what_is_no_number_arrives_as_the_text_it_is)
 	if (kit_is("mysql"))
 		kit_ask("sql ALTER TABLE %s MODIFY COLUMN lifetime VARCHAR(20)", kit.table.name);
 	if (kit_is("postgres"))
-		kit_ask("sql ALTER TABLE %s ALTER COLUMN lifetime TYPE VARCHAR(20)", kit.table.name);
+		kit_ask("sql ALTER TABLE %s ALTER COLUMN lifetime TYPE VARCHAR(20)",
+			kit.table.name);
 	kit_row(v, "n", 1, 1);
 	kit_ok(c, kit_write(c, v, 1));
 	kit_ask("sql UPDATE %s SET lifetime = 'soon'", kit.table.name);
@@ -339,7 +404,8 @@ START_TEST(upsert_inserts_and_then_replaces_everything)
 	kit_row(v, "n", 1, 1);
 	kit_ok(c, kit_write(c, v, 1));
 	for (unsigned i = kit.table.n_keys; i < DLG_ROW_N; i++)
-		v[i] = kit.table.column[i].kind == DB_COL_INT ? db_int(-7) : db_text(DLG_STR("new"));
+		v[i] = kit.table.column[i].kind == DB_COL_INT ? db_int(-7)
+							      : db_text(DLG_STR("new"));
 	kit_ok(c, kit_write(c, v, 1));
 	ck_assert_int_eq(kit_read(c, "n", 1, back), 1);
 	for (unsigned i = kit.table.n_keys; i < DLG_ROW_N; i++) {
@@ -478,7 +544,8 @@ END_TEST
 
 /* ---- refused rows ---- */
 
-/* The batch is refused and leaves nothing, the connection is fine, the good rows pass one by one. */
+/* The batch is refused and leaves nothing, the connection is fine, the good rows pass one by
+ * one. */
 static void check_refused(struct db_conn *c, struct db_value bad[DLG_ROW_N])
 {
 	struct db_value v[3][DLG_ROW_N];
@@ -572,10 +639,12 @@ START_TEST(text_too_long_for_its_column_is_refused)
 		kit_ask("sql SET GLOBAL sql_mode = ''");
 	c = kit_open_table();
 	if (kit_is("mysql"))
-		kit_ask("sql ALTER TABLE %s MODIFY COLUMN to_tag VARCHAR(8), MODIFY COLUMN state INT",
+		kit_ask("sql ALTER TABLE %s MODIFY COLUMN to_tag VARCHAR(8), MODIFY COLUMN state "
+			"INT",
 			kit.table.name);
 	else
-		kit_ask("sql ALTER TABLE %s ALTER COLUMN to_tag TYPE VARCHAR(8), ALTER COLUMN state TYPE INT",
+		kit_ask("sql ALTER TABLE %s ALTER COLUMN to_tag TYPE VARCHAR(8), ALTER COLUMN "
+			"state TYPE INT",
 			kit.table.name);
 	kit_row(v, "n", 1, 1);
 	v[DLG_ROW_to_tag] = db_text(DLG_STR("ninechars"));
@@ -687,8 +756,8 @@ START_TEST(a_hundred_thousand_rows_stream_in_flat_memory)
 	kit_fill(c, "other", 0, 1000);
 	filled = kit_seconds();
 	kit_ok(c, stream(c, &s));
-	printf("%s: %u rows written in %.1f s, read in %.2f s, memory grew by %zu KB\n", kit.kind, rows,
-	       filled - began, kit_seconds() - filled, s.most - s.at_first);
+	printf("%s: %u rows written in %.1f s, read in %.2f s, memory grew by %zu KB\n", kit.kind,
+	       rows, filled - began, kit_seconds() - filled, s.most - s.at_first);
 	ck_assert_uint_eq(s.n, rows);
 	ck_assert_int_eq(s.sum, (int64_t)rows * (rows - 1) / 2);
 	ck_assert_uint_lt(s.most - s.at_first, 2048);
@@ -776,13 +845,17 @@ int main(void)
 		reading_stops_when_told_and_the_connection_goes_on,
 		a_child_that_leaves_it_alone_does_no_harm, NULL });
 	if (!kit_is("fake"))
-		kit_add(all, UNIT_TESTS{
-			table_is_made_once_and_found_fit, missing_table_is_named, other_version_is_named,
-			create_leaves_the_version_that_is_there, table_without_version_is_named,
-			missing_columns_are_named, further_columns_do_no_harm, names_of_columns_are_quoted,
-			what_is_no_number_arrives_as_the_text_it_is, uncommitted_rows_are_nobody_elses,
-			null_in_the_key_is_refused, table_that_is_gone_is_no_fault_of_a_row,
-			column_that_is_gone_is_no_fault_of_a_row, NULL });
+		kit_add(all,
+			UNIT_TESTS{ table_is_made_once_and_found_fit,
+				    schema_is_taken_by_the_databases_own_client,
+				    missing_table_is_named, other_version_is_named,
+				    create_leaves_the_version_that_is_there,
+				    table_without_version_is_named, missing_columns_are_named,
+				    further_columns_do_no_harm, names_of_columns_are_quoted,
+				    what_is_no_number_arrives_as_the_text_it_is,
+				    uncommitted_rows_are_nobody_elses, null_in_the_key_is_refused,
+				    table_that_is_gone_is_no_fault_of_a_row,
+				    column_that_is_gone_is_no_fault_of_a_row, NULL });
 	if (kit_is("sqlite") || kit_is("mysql"))
 		kit_add(all, UNIT_TESTS{ rows_come_in_order_of_the_key, NULL });
 	if (kit_is_server())
@@ -790,6 +863,9 @@ int main(void)
 			key_that_is_too_long_is_refused, text_that_is_no_utf8_is_refused,
 			text_too_long_for_its_column_is_refused,
 			committing_what_was_refused_is_no_success, NULL });
+	if (kit_is("postgres"))
+		kit_add(all,
+			UNIT_TESTS{ table_that_is_somebody_elses_is_not_called_missing, NULL });
 	if (kit_is("mysql"))
 		kit_add(all, UNIT_TESTS{ row_larger_than_a_packet_is_refused, NULL });
 	return kit_run(all);

@@ -40,10 +40,12 @@ static int any(const struct dlg_cell *dlg, void *arg)
 	return dlg->state != DLG_STATE_DELETED;
 }
 
+/* In place of dlg_handlers.c, which counts why a dialog ends. */
 static void apply(struct dlg_cell *dlg, enum dlg_event event)
 {
 	dlg_hash_lock(dlg);
-	dlg_state_apply_locked(dlg, event);
+	if (dlg_state_apply_locked(dlg, event) & DLG_DO_END)
+		dlg_state_count(&dlg_state_counters()->ended[DLG_REASON_caller]);
 	dlg_hash_unlock(dlg);
 }
 
@@ -385,7 +387,7 @@ static void check_limits_held(void)
 {
 	ck_assert_uint_le(atomic_load(&highest), LIMIT);
 	ck_assert_uint_gt(atomic_load(&highest), LIMIT / 2);
-	ck_assert_uint_gt(dlg_profile_refusals(), DIALOGS);
+	ck_assert_uint_gt(dlg_profile_refusals(), 0);
 }
 
 static void start_profiles(uint32_t hash_size)

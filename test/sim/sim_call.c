@@ -282,6 +282,19 @@ void sim_step_end(struct sim_result *res)
 
 /* ---- replies ---- */
 
+void (*sim_on_reply)(struct host_msg *rpl);
+
+static void run_reply_route(struct host_tx *t, struct host_msg *rpl)
+{
+	struct host_tx *before = sim_tx_enter(t);
+
+	t->busy++; /* as TM holds it */
+	if (sim_on_reply)
+		sim_on_reply(rpl);
+	t->busy--;
+	sim_tx_enter(before);
+}
+
 void sim_reply_from(struct sim_call *call, struct host_tx *t, int leg, int code,
 		    const char *contact)
 {
@@ -290,6 +303,7 @@ void sim_reply_from(struct sim_call *call, struct host_tx *t, int leg, int code,
 	if (code <= 100)
 		return;
 	rpl = sim_reply_msg(call, t, leg, code, contact);
+	run_reply_route(t, rpl);
 	if (code < 200)
 		sim_tx_event(t, DLG_TX_PROVISIONAL, rpl, code);
 	else if (code < 300)

@@ -69,9 +69,11 @@ int ctl_surplus(const char *argument)
 static inline int fake_run(int (*command)(int, char **), const char *argument)
 {
 	char *argv[] = { (char *)(uintptr_t)argument, NULL };
-	FILE *terminal = stdout, *memory = open_memstream(&fake_text, &fake_len);
+	FILE *terminal = stdout, *memory;
 	int ret;
 
+	free(fake_text);
+	memory = open_memstream(&fake_text, &fake_len);
 	ck_assert_ptr_nonnull(memory);
 	stdout = memory;
 	ret = command(argument != NULL, argv);
