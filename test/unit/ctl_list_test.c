@@ -15,12 +15,12 @@
 	"\tcaller_cseq:: 1\n\tcallee_route_set:: \n\tcallee_bind_addr:: udp:127.0.0.1:5060\n"
 
 static const struct fake_reply three[] = {
-	{ "dlg_list", HEAD DIALOG("1:2", "4", "1000", "a@x", "sip:alice@example.com", "sip:bob@example.org")
+	{ "dlg_page", HEAD DIALOG("1:2", "4", "1000", "a@x", "sip:alice@example.com", "sip:bob@example.org")
 			      DIALOG("1:3", "2", "0", "b@x", "sip:Carol@example.com", "sip:bob@example.org")
-				      DIALOG("7:1", "5", "1000", "a@x", "sip:alice@example.com", "sip:dave") "\n" },
-	{ "profile_list_dlgs",
+				      DIALOG("7:1", "5", "1000", "a@x", "sip:alice@example.com", "sip:dave") "next:: end\n\n" },
+	{ "dlg_page(0|1000|caller|a=b)",
 	  HEAD DIALOG("1:2", "4", "1000", "a@x", "sip:alice@example.com", "sip:bob@example.org") "\n" },
-	{ "dlg_page", HEAD DIALOG("1:2", "4", "1000", "a@x", "sip:alice@example.com", "sip:bob") "next:: 1:2\n\n" },
+	{ "dlg_page(0|1000|inbound)", HEAD "next:: end\n\n" },
 	{ "dlg_end_dlg", HEAD "\n" },
 	{ NULL, NULL },
 };
@@ -90,7 +90,7 @@ END_TEST
 START_TEST(an_age_is_that_of_an_answered_call)
 {
 	char text[512], now[24];
-	const struct fake_reply replies[] = { { "dlg_list", text }, { NULL, NULL } };
+	const struct fake_reply replies[] = { { "dlg_page", text }, { NULL, NULL } };
 
 	init(replies);
 	snprintf(now, sizeof(now), "%ld", (long)time(NULL) - 100);
@@ -115,8 +115,49 @@ START_TEST(a_profile_is_asked_for)
 	ctl_options.profile = "caller=a=b";
 	ck_assert_str_eq(passed(), "1:2 ");
 	ctl_options.profile = "inbound";
-	passed();
-	ck_assert_str_eq(fake_asked.s, "profile_list_dlgs(caller|a=b);profile_list_dlgs(inbound);");
+	ck_assert_str_eq(passed(), "");
+	ck_assert_str_eq(fake_asked.s, "dlg_page(0|1000|caller|a=b);dlg_page(0|1000|inbound);");
+	fake_done();
+}
+END_TEST
+
+START_TEST(a_list_comes_in_pages)
+{
+	const struct fake_reply pages[] = {
+		{ "dlg_page(0|1000)", HEAD DIALOG("1:2", "4", "0", "a", "s", "s") "next:: 1:2\n\n" },
+		{ "dlg_page(1:2|1000)", HEAD "next:: 7\n\n" },
+		{ "dlg_page(7|1000)", HEAD DIALOG("7:1", "2", "0", "b", "s", "s") DIALOG("7:2", "5", "0", "c", "s", "s")
+					      "next:: end\n\n" },
+		{ NULL, NULL },
+	};
+
+	init(pages);
+	ck_assert_str_eq(passed(), "1:2 7:1 7:2 ");
+	ck_assert_str_eq(fake_asked.s, "dlg_page(0|1000);dlg_page(1:2|1000);dlg_page(7|1000);");
+	ctl_options.dry_run = 1;
+	ctl_options.states = "all";
+	ck_assert_int_eq(fake_run(ctl_end, NULL), CTL_OK);
+	ck_assert_str_eq(fake_text, "1:2  a\n7:1  b\n2 calls would be ended\n");
+	fake_done();
+}
+END_TEST
+
+/* The pages so far are shown. */
+START_TEST(a_list_that_breaks_off_is_told_by_the_exit_code)
+{
+	const struct fake_reply pages[] = {
+		{ "dlg_page(0|1000)", HEAD DIALOG("1:2", "4", "0", "a", "s", "s") "next:: 1:2\n\n" },
+		{ NULL, NULL },
+	};
+
+	init(pages);
+	ck_assert_int_eq(fake_run(ctl_list, NULL), CTL_AWAY);
+	ck_assert_str_eq(fake_text, "HASH               STATE\n1:2                confirmed\n");
+	dlg_buf_reset(&fake_asked);
+	ck_assert_int_eq(fake_run(ctl_end, NULL), CTL_USAGE);
+	ctl_options.states = "all";
+	ck_assert_int_eq(fake_run(ctl_end, NULL), CTL_AWAY); /* and nothing is ended */
+	ck_assert_str_eq(fake_asked.s, "dlg_page(0|1000);dlg_page(1:2|1000);");
 	fake_done();
 }
 END_TEST
@@ -127,7 +168,7 @@ START_TEST(nothing_found_is_told_by_the_exit_code)
 	ctl_options.caller = "nobody";
 	ck_assert_int_eq(fake_run(ctl_list, NULL), CTL_NO);
 	init(three);
-	fake_replies = (const struct fake_reply[]){ { "dlg_list", HEAD "\n" }, { NULL, NULL } };
+	fake_replies = (const struct fake_reply[]){ { "dlg_page", HEAD "\n" }, { NULL, NULL } };
 	ck_assert_int_eq(fake_run(ctl_list, NULL), CTL_OK);
 	fake_replies = (const struct fake_reply[]){ { NULL, NULL } };
 	ck_assert_int_eq(fake_run(ctl_list, NULL), CTL_AWAY);
@@ -175,7 +216,7 @@ END_TEST
 START_TEST(a_table_is_fit_for_a_terminal)
 {
 	const struct fake_reply replies[] = {
-		{ "dlg_list", HEAD DIALOG("1:1", "4", "0", "\xc3\xa4\xff\xc2\x9b\x9b\t|", "s", "s")
+		{ "dlg_page", HEAD DIALOG("1:1", "4", "0", "\xc3\xa4\xff\xc2\x9b\x9b\t|", "s", "s")
 				      DIALOG("1:2", "4", "0", "\xe2\x82\xac\xf0\x9f\x93\x9e", "s", "s") "\n" },
 		{ NULL, NULL },
 	};
@@ -194,7 +235,7 @@ END_TEST
 START_TEST(json_holds_every_field)
 {
 	const struct fake_reply replies[] = {
-		{ "dlg_list", HEAD "dialog::  hash=1:1\n\tstate:: 4\n\ttimestart:: 12\n\tcallid:: q\"\\\xff\xc3\xa4\t\n"
+		{ "dlg_page", HEAD "dialog::  hash=1:1\n\tstate:: 4\n\ttimestart:: 12\n\tcallid:: q\"\\\xff\xc3\xa4\t\n"
 				   "\tcallee_tag:: t1\n\tcaller_cseq:: 3\n\tcallee_tag:: t2\n\tcontext:: \n"
 				   "\t\tvalue:: a = b\n\t\tprofile:: p = \n"
 				   "dialog::  hash=1:2\n\tstate:: 1x\n\n" },
@@ -209,7 +250,7 @@ START_TEST(json_holds_every_field)
 			 "\"callees\":[{\"callee_tag\":\"t1\",\"caller_cseq\":3},{\"callee_tag\":\"t2\"}],"
 			 "\"context\":[[\"value\",\"a = b\"],[\"profile\",\"p = \"]]},\n"
 			 "{\"hash\":\"1:2\",\"state\":\"1x\",\"callees\":[]}]\n");
-	fake_replies = (const struct fake_reply[]){ { "dlg_list", HEAD "\n" }, { NULL, NULL } };
+	fake_replies = (const struct fake_reply[]){ { "dlg_page", HEAD "\n" }, { NULL, NULL } };
 	fake_run(ctl_list, NULL);
 	ck_assert_str_eq(fake_text, "[]\n");
 	fake_done();
@@ -265,7 +306,7 @@ END_TEST
 START_TEST(show_by_hash_asks_by_name)
 {
 	const struct fake_reply replies[] = {
-		three[2],
+		three[0],
 		{ "dlg_list_ctx", HEAD DIALOG("1:2", "4", "0", "a@x", "s", "s") "\tcontext:: \n\t\tprofile:: p = v\n\n" },
 		{ NULL, NULL },
 	};
@@ -307,7 +348,7 @@ START_TEST(end_with_filters_ends_what_list_lists_and_lives)
 	ctl_options.dry_run = 0;
 	dlg_buf_reset(&fake_asked);
 	ck_assert_int_eq(fake_run(ctl_end, NULL), CTL_OK);
-	ck_assert_str_eq(fake_asked.s, "dlg_list();dlg_end_dlg(1|2);dlg_end_dlg(1|3);");
+	ck_assert_str_eq(fake_asked.s, "dlg_page(0|1000);dlg_end_dlg(1|2);dlg_end_dlg(1|3);");
 	ck_assert_str_eq(fake_text, "2 ended\n");
 	fake_done();
 }
@@ -317,11 +358,11 @@ START_TEST(end_by_call_id_leaves_other_calls_alone)
 {
 	init(three);
 	ck_assert_int_eq(fake_run(ctl_end, "a@x"), CTL_OK);
-	ck_assert_str_eq(fake_asked.s, "dlg_list();dlg_end_dlg(1|2);");
+	ck_assert_str_eq(fake_asked.s, "dlg_page(0|1000);dlg_end_dlg(1|2);");
 	init(three);
 	dlg_buf_reset(&fake_asked);
 	ck_assert_int_eq(fake_run(ctl_end, "nobody"), CTL_NO);
-	ck_assert_str_eq(fake_asked.s, "dlg_list();");
+	ck_assert_str_eq(fake_asked.s, "dlg_page(0|1000);");
 	fake_done();
 }
 END_TEST
@@ -382,7 +423,7 @@ START_TEST(without_yes_and_terminal_nothing_is_ended)
 	ctl_options.yes = 0;
 	ctl_options.states = "all";
 	ck_assert_int_eq(fake_run(ctl_end, NULL), CTL_NO);
-	ck_assert_str_eq(fake_asked.s, "dlg_list();");
+	ck_assert_str_eq(fake_asked.s, "dlg_page(0|1000);");
 	fake_done();
 }
 END_TEST
@@ -392,6 +433,8 @@ int main(void)
 	return unit_run("ctl_list",
 			UNIT_TESTS{ a_list_is_a_table, filters_choose, every_dialog_of_a_call_id_is_listed,
 				    an_age_is_that_of_an_answered_call, a_profile_is_asked_for,
+				    a_list_comes_in_pages,
+				    a_list_that_breaks_off_is_told_by_the_exit_code,
 				    nothing_found_is_told_by_the_exit_code,
 				    bad_filters_and_columns_are_refused, a_duration_is_short,
 				    a_table_is_fit_for_a_terminal, json_holds_every_field,
