@@ -109,24 +109,32 @@ static int take_line(struct ctl_line *line, void *arg)
 
 static int read_stream(struct stream *s, const char *command, const char *const *args, unsigned n)
 {
-	int ret = ctl_call(command, args, n, take_line, s);
+	int ret;
 
+	s->next[0] = '\0';
+	ret = ctl_call(command, args, n, take_line, s);
 	if (ret == CTL_OK && !s->stopped)
 		finish_dialog(s);
-	free(s->d.field);
-	dlg_buf_free(&s->d.text);
 	if (!s->failed)
 		return ret;
 	fprintf(stderr, "dlgctl: no memory for a dialog\n");
 	exit(CTL_NO);
 }
 
+static void free_stream(struct stream *s)
+{
+	free(s->d.field);
+	dlg_buf_free(&s->d.text);
+}
+
 static int read_dialogs(const char *command, const char *const *args, unsigned n, dialog_fn *fn,
 			void *arg)
 {
 	struct stream s = { .fn = fn, .arg = arg };
+	int ret = read_stream(&s, command, args, n);
 
-	return read_stream(&s, command, args, n);
+	free_stream(&s);
+	return ret;
 }
 
 /* Called behind each page; may be NULL. */
@@ -136,16 +144,17 @@ typedef void page_fn(void *arg);
 static int read_pages(char *cursor, const char *const *args, unsigned n, dialog_fn *fn,
 		      page_fn *page, void *arg)
 {
-	for (;;) {
-		struct stream s = { .fn = fn, .arg = arg };
-		int ret = read_stream(&s, "dlg_page", args, n);
+	struct stream s = { .fn = fn, .arg = arg };
+	int ret;
 
+	do {
+		ret = read_stream(&s, "dlg_page", args, n);
 		if (ret == CTL_OK && page)
 			page(arg);
-		if (ret != CTL_OK || s.stopped || !*s.next || !strcmp(s.next, "end"))
-			return ret;
 		memcpy(cursor, s.next, CURSOR_MAX);
-	}
+	} while (ret == CTL_OK && !s.stopped && *cursor && strcmp(cursor, "end") != 0);
+	free_stream(&s);
+	return ret;
 }
 
 /* What the filters may want: the members of a profile, or all. Not in one reply: the proxy would
