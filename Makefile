@@ -3,6 +3,7 @@
 # make run      Kamailio in the foreground with our module and etc/kamailio.cfg, on loopback
 # make test     unit, simulation, fuzz (FUZZ_SECONDS each) and end-to-end tests; SAN=1: sanitized
 # make lint     warnings of gcc and clang, clang-tidy, cppcheck, shellcheck, exported symbols
+# make bench    what tracking calls costs, against no module and the host's own; test/bench/README
 # make install  into MODDIR; make clean; make distclean: the fetched headers go, too
 # V=1 shows the compilers' command lines.
 
@@ -11,7 +12,8 @@ CC = gcc
 endif
 CFLAGS = -O2 -g
 FUZZ_SECONDS = 5
-MODDIR = /usr/local/lib/kamailio/modules
+PREFIX = /usr/local
+MODDIR = $(PREFIX)/lib/kamailio/modules
 
 ifdef SAN
 B = build/san
@@ -31,16 +33,20 @@ module = $(CC) $(CFLAGS) $(san) -o $@ $^ $(KAMAILIO_LDFLAGS)
 
 Q = $(if $(V),,@echo "  $@"; )
 
-engine := $(wildcard *.c mi/*.c)
+engine := $(wildcard *.c mi/*.c) db/db.c
 adapter := $(wildcard host/kamailio/*.c)
 sim := $(filter-out %_test.c,$(wildcard test/sim/*.c))
 tests := $(wildcard test/unit/*_test.c test/sim/*_test.c)
+db_tests := $(wildcard test/db/*_test.c)
+ctl_server = $(B)/test/ctl/server
+ctl_tested := $(addprefix ctl/ctl_,reply.c out.c filter.c list.c figures.c)
 fuzz := $(filter-out %/replay.c,$(wildcard test/fuzz/*.c))
+drivers := $(patsubst db/%.c,$(B)/dialog_db_%.so,$(filter-out db/db.c db/sql.c,$(wildcard db/*.c)))
 examples := $(patsubst examples/%.c,$(B)/dlg_%.so,$(wildcard examples/*.c))
 
-.PHONY: all run test programs tsan lint objects install clean distclean
+.PHONY: all run test bench programs tsan lint objects install clean distclean
 .SECONDARY:
-all: $(B)/dialog.so $(examples)
+all: $(B)/dialog.so $(drivers) $(B)/dlgctl $(examples)
 
 # Included, so that make gets the headers first of all, and again when Kamailio was upgraded.
 ifeq ($(filter clean distclean,$(MAKECMDGOALS)),)
@@ -55,6 +61,19 @@ $(B)/dialog.so: $(patsubst %.c,$(B)/%.o,$(engine) $(adapter))
 
 $(B)/dlg_%.so: $(B)/examples/%.o
 	$(Q)$(module)
+
+$(B)/dlgctl: $(patsubst %.c,$(B)/%.o,$(wildcard ctl/*.c) dlg_row.c dlg_str.c dlg_route.c db/db.c)
+	$(Q)$(CC) $(CFLAGS) $(san) -o $@ $^ -lncursesw
+$(B)/ctl/ctl_db.o: CFLAGS += -DDLGCTL_MODDIR='"$(MODDIR)"'
+
+# Each driver brings its own helpers and needs its client library.
+lib_mysql = mariadb
+lib_postgres = pq
+lib_sqlite = sqlite3
+$(B)/dialog_db_%.so: $(B)/db/%.o $(B)/db/sql.o $(B)/dlg_str.o
+	$(Q)$(CC) $(CFLAGS) $(san) -shared -o $@ $^ -l$(lib_$*)
+$(B)/db/mysql.o: CFLAGS += -isystem /usr/include/mariadb
+$(B)/db/postgres.o: CFLAGS += -isystem /usr/include/postgresql
 
 $(B)/host/kamailio/%.o: host/kamailio/%.c build/kamailio.mk
 	@mkdir -p $(@D)
@@ -73,11 +92,14 @@ $(B)/debug/%.o: %.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(strict) $(san) -DDLG_DEBUG -c -o $@ $<
 
-$(tests:%.c=$(B)/%) $(B)/doc/gen_states: $(B)/%: $(B)/debug/%.o \
+$(db_tests:%.c=$(B)/%): $(B)/debug/test/db/kit.o
+$(tests:%.c=$(B)/%) $(db_tests:%.c=$(B)/%) $(B)/doc/gen_states $(ctl_server): $(B)/%: $(B)/debug/%.o \
 		$(patsubst %.c,$(B)/debug/%.o,$(engine) $(sim))
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(san) -o $@ $^ $(shell pkg-config --libs check) -pthread $(wrap)
+$(filter $(B)/test/unit/ctl_%,$(tests:%.c=$(B)/%)): $(ctl_tested:%.c=$(B)/debug/%.o)
 $(B)/test/sim/%: wrap = @test/sim/wrap.opts
+$(B)/test/unit/dlg_profile_values_test: wrap = -Wl,--wrap=dlg_str_hash_secret
 
 # libFuzzer where clang has it; else gcc builds programs that only replay the corpora.
 fuzzer := $(shell echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' | \
@@ -101,21 +123,33 @@ run: all
 doc/states.md: $(B)/doc/gen_states
 	$(B)/doc/gen_states >$@
 
+db/schema/%.sql: $(B)/dlgctl $(drivers) dlg_row.h
+	@mkdir -p $(@D)
+	$(B)/dlgctl db schema $* >$@
+
 # Threads in place of processes; the thread sanitizer goes with no other one.
 race = build/tsan/test/sim/race_test
 tsan:
 	$(MAKE) SAN=1 B=build/tsan san=-fsanitize=thread $(race)
 
-programs: all $(if $(SAN),tsan) $(tests:%.c=$(B)/%) $(B)/doc/gen_states $(fuzz:%.c=build/fuzz/%)
+programs: all $(if $(SAN),tsan) $(tests:%.c=$(B)/%) $(db_tests:%.c=$(B)/%) $(ctl_server) $(B)/doc/gen_states \
+	$(fuzz:%.c=build/fuzz/%)
 
 test:
 	./setup.sh test
 	$(MAKE) programs
 	FUZZ_SECONDS=$(FUZZ_SECONDS) DIALOG_SO=$(abspath $(B)/dialog.so) \
 		test/run "$(B)/doc/gen_states doc/states.md" $(tests:%.c=$(B)/%) \
-		$(if $(SAN),$(race)) $(fuzz:%.c=build/fuzz/%) test/e2e/run
+		$(if $(SAN),$(race)) $(fuzz:%.c=build/fuzz/%) \
+		"test/db/run $(B) $(db_tests:%.c=$(B)/%)" \
+		"test/ctl/run $(B)/dlgctl $(ctl_server)" test/e2e/run
 
-objects: $(patsubst %.c,$(B)/%.o,$(engine) $(adapter) $(wildcard doc/*.c examples/*.c test/*/*.c))
+bench: all
+	./setup.sh bench
+	test/bench/instructions.py
+	test/bench/calls.py
+
+objects: $(patsubst %.c,$(B)/%.o,$(engine) $(wildcard db/*.c) $(adapter) $(wildcard doc/*.c examples/*.c test/*/*.c))
 
 tidy = $(Q)e=0; for f in $(1); do clang-tidy --quiet $$f -- $(2) 2>/dev/null || e=1; done; exit $$e
 gcc_only = -Wno-ignored-optimization-argument # Kamailio's flags are for gcc
@@ -126,8 +160,10 @@ lint:
 	$(MAKE) all objects
 	$(MAKE) B=build/clang CC=clang objects ours='$(ours) $(gcc_only)'
 	$(call tidy,$(engine) $(sim) $(fuzz),-std=c11 -D_GNU_SOURCE -I.)
+	$(call tidy,$(filter-out db/db.c,$(wildcard db/*.c)) test/db/kit.c,-std=c11 -D_GNU_SOURCE -I. \
+		-isystem /usr/include/mariadb -isystem /usr/include/postgresql)
 	$(call tidy,$(adapter) $(wildcard examples/*.c),$(call hosted,dialog) $(gcc_only))
-	$(cppcheck) $(engine) $(adapter) $(wildcard examples/*.c)
+	$(cppcheck) $(engine) $(filter-out db/db.c,$(wildcard db/*.c)) $(adapter) $(wildcard examples/*.c)
 	$(cppcheck) --suppress='*:test/sim/sim_wrap.c' $(sim) $(fuzz)
 	shellcheck setup.sh host/kamailio/*.sh .ci/run test/fuzz/run
 	test "$$(nm -D --defined-only -f posix $(B)/dialog.so | cut -d' ' -f1 | sort | xargs)" = \
@@ -135,7 +171,10 @@ lint:
 
 install: all
 	install -d $(DESTDIR)$(MODDIR)
-	install -m 644 $(B)/dialog.so $(examples) $(DESTDIR)$(MODDIR)
+	install -m 644 $(B)/dialog.so $(drivers) $(examples) $(DESTDIR)$(MODDIR)
+	install -D -t $(DESTDIR)$(PREFIX)/bin $(B)/dlgctl
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man1 ctl/dlgctl.1
+	install -D -m 644 ctl/dlgctl.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/dlgctl
 
 clean:
 	rm -rf build/plain build/san build/tsan build/fuzz build/clang build/run

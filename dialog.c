@@ -2,6 +2,7 @@
 #include "dialog.h"
 
 #include "dlg_cb.h"
+#include "dlg_db_handler.h"
 #include "dlg_handlers.h"
 #include "dlg_hash.h"
 #include "dlg_mem.h"
@@ -20,6 +21,11 @@ struct dialog_conf dialog_conf = {
 #define DIALOG_X_TEXT(name, dflt) .name = (char *)(uintptr_t)(dflt),
 #define DIALOG_X_LIST(name)       .name = NULL,
 	DIALOG_PARAMS(DIALOG_X_INT, DIALOG_X_TEXT, DIALOG_X_LIST)
+#define X(id, kind, param, dflt) .column[DLG_ROW_##id] = (char *)(uintptr_t)(dflt),
+#define ALIAS(id, param)
+	DLG_ROW_COLUMNS(X, ALIAS)
+#undef X
+#undef ALIAS
 #undef DIALOG_X_INT
 #undef DIALOG_X_TEXT
 #undef DIALOG_X_LIST
@@ -95,6 +101,22 @@ static int path_ok(const char *text)
 	return !text || (*text == '/' && strlen(text) < PATH_MAX);
 }
 
+static int optional_path_ok(const char *text)
+{
+	return !text || !*text || path_ok(text);
+}
+
+static int node_ok(const char *text)
+{
+	if (!text)
+		return 1;
+	for (const char *c = text; *c; c++) {
+		if (!isalnum((unsigned char)*c) && !strchr("_-.:@", *c))
+			return 0;
+	}
+	return strlen(text) <= 64;
+}
+
 static const struct {
 	const char *name;
 	int *number;
@@ -114,6 +136,10 @@ static const struct {
 	{ "ack_timeout", &dialog_conf.ack_timeout, 0, INT_MAX, NULL, "seconds, or 0 for no limit" },
 	{ "dlg_match_mode", &dialog_conf.dlg_match_mode, 0, 2, NULL,
 	  "0 (DID_ONLY), 1 (DID_FALLBACK) or 2 (DID_NONE)" },
+	{ "db_mode", &dialog_conf.db_mode, 0, 3, NULL,
+	  "0 (NO_DB), 1 (REALTIME), 2 (DELAYED) or 3 (SHUTDOWN)" },
+	{ "db_update_period", &dialog_conf.db_update_period, 1, 86400, NULL,
+	  "seconds, from 1 to 86400" },
 	{ "fifo_mode", &dialog_conf.fifo_mode, 0, 0777, NULL, "file permissions from 0 to 0777" },
 };
 
@@ -130,6 +156,10 @@ static const struct {
 	{ "dlg_extra_hdrs", &dialog_conf.dlg_extra_hdrs, extra_headers_ok,
 	  "complete header lines \"Name: value\", each ended by \\r\\n, none that a request has "
 	  "anyway" },
+	{ "db_node", &dialog_conf.db_node, node_ok, "up to 64 letters, digits, _ - . : and @" },
+	{ "db_journal_dir", &dialog_conf.db_journal_dir, optional_path_ok,
+	  "an absolute path, or \"\" for no journal" },
+	{ "db_driver_dir", &dialog_conf.db_driver_dir, path_ok, "an absolute path" },
 	{ "fifo_name", &dialog_conf.fifo_name, path_ok, "an absolute path" },
 	{ "reply_dir", &dialog_conf.reply_dir, path_ok, "an absolute path" },
 };
@@ -180,12 +210,15 @@ int dialog_init(void)
 			 dialog_conf.hash_size);
 		return -1;
 	}
+	if (dlg_db_init() < 0)
+		return -1;
 	running = 1;
 	return 0;
 }
 
 void dialog_stop(void)
 {
+	dlg_db_stop();
 	running = 0;
 }
 
@@ -244,6 +277,7 @@ int dialog_fn_set_dlg_flag(struct host_msg *msg, const struct dialog_arg *args)
 	if (!dlg || !bit)
 		return -1;
 	dlg_vals_set_flags(dlg, bit, 0);
+	dlg_db_changed(dlg);
 	return 1;
 }
 
@@ -255,6 +289,7 @@ int dialog_fn_reset_dlg_flag(struct host_msg *msg, const struct dialog_arg *args
 	if (!dlg || !bit)
 		return -1;
 	dlg_vals_set_flags(dlg, 0, bit);
+	dlg_db_changed(dlg);
 	return 1;
 }
 
@@ -278,6 +313,7 @@ int dialog_fn_store_dlg_value(struct host_msg *msg, const struct dialog_arg *arg
 			 dlg_hash_name(dlg), DLG_STR_ARG(args[0].text));
 		return -1;
 	}
+	dlg_db_changed(dlg);
 	return 1;
 }
 
@@ -315,9 +351,9 @@ static size_t find_outside(struct dlg_str v, struct dlg_str what)
 	for (size_t i = 0; i < v.len; i++) {
 		if (!depth && i + what.len <= v.len && !memcmp(v.s + i, what.s, what.len))
 			return i;
-		if (strchr("({[", v.s[i]))
+		if (memchr("({[", v.s[i], 3))
 			depth++;
-		else if (depth && strchr(")}]", v.s[i]))
+		else if (depth && memchr(")}]", v.s[i], 3))
 			depth--;
 	}
 	return v.len;
@@ -402,7 +438,10 @@ int dialog_fn_set_dlg_profile(struct host_msg *msg, const struct dialog_arg *arg
 
 	if (!dlg || !joinable(&args[0], given, "set_dlg_profile"))
 		return -1;
-	return dlg_profile_join(dlg, args[0].profile, value ? *value : DLG_STR_NONE) < 0 ? -1 : 1;
+	if (dlg_profile_join(dlg, args[0].profile, value ? *value : DLG_STR_NONE) < 0)
+		return -1;
+	dlg_db_changed(dlg);
+	return 1;
 }
 
 int dialog_fn_unset_dlg_profile(struct host_msg *msg, const struct dialog_arg *args)
@@ -413,7 +452,10 @@ int dialog_fn_unset_dlg_profile(struct host_msg *msg, const struct dialog_arg *a
 	if (!dlg || !profile_ok(&args[0], "unset_dlg_profile") ||
 	    (value_of(&args[1], &value) < 0 && dlg_profile_has_values(args[0].profile)))
 		return -1;
-	return dlg_profile_leave(dlg, args[0].profile, value) ? 1 : -1;
+	if (!dlg_profile_leave(dlg, args[0].profile, value))
+		return -1;
+	dlg_db_changed(dlg);
+	return 1;
 }
 
 int dialog_fn_is_in_profile(struct host_msg *msg, const struct dialog_arg *args)
@@ -470,7 +512,10 @@ static int join_limited(struct dlg_cell *dlg, const struct dialog_condition *c, 
 		if (want_of(&c[i], function, &wants[i]) < 0)
 			return -1;
 	}
-	return dlg_profile_join_limited(dlg, wants, n) == 1 ? 1 : -1;
+	if (dlg_profile_join_limited(dlg, wants, n) != 1)
+		return -1;
+	dlg_db_changed(dlg);
+	return 1;
 }
 
 int dialog_fn_set_dlg_profile_limit(struct host_msg *msg, const struct dialog_arg *args)
@@ -573,6 +618,7 @@ int dialog_set_DLG_flags(struct host_msg *msg, struct dlg_str key, const struct 
 		return -1;
 	}
 	dlg_vals_set_flags(dlg, in->kind == DIALOG_INT ? (uint32_t)in->number : 0, UINT32_MAX);
+	dlg_db_changed(dlg);
 	return 0;
 }
 
@@ -600,14 +646,11 @@ int dialog_get_dlg_val(struct host_msg *msg, struct dlg_str key, struct dialog_v
 	return give_text(out, dlg_buf_view(value));
 }
 
-int dialog_set_dlg_val(struct host_msg *msg, struct dlg_str key, const struct dialog_value *in)
+static int store(struct dlg_cell *dlg, struct dlg_str key, const struct dialog_value *in)
 {
-	struct dlg_cell *dlg = current(msg, "$dlg_val");
 	struct dlg_buf number = { 0 };
 	int ret;
 
-	if (!dlg)
-		return 0;
 	if (in->kind == DIALOG_NULL)
 		return dlg_vals_unset(dlg, key) < 0 ? -1 : 0;
 	if (in->kind == DIALOG_TEXT)
@@ -616,6 +659,18 @@ int dialog_set_dlg_val(struct host_msg *msg, struct dlg_str key, const struct di
 	ret = number.failed ? -1 : dlg_vals_set(dlg, key, dlg_buf_view(&number));
 	dlg_buf_free(&number);
 	return ret;
+}
+
+int dialog_set_dlg_val(struct host_msg *msg, struct dlg_str key, const struct dialog_value *in)
+{
+	struct dlg_cell *dlg = current(msg, "$dlg_val");
+
+	if (!dlg)
+		return 0;
+	if (store(dlg, key, in) < 0)
+		return -1;
+	dlg_db_changed(dlg);
+	return 0;
 }
 
 struct dlg_str dialog_value_name(struct dlg_str written)

@@ -5,7 +5,7 @@
  * described once. Commands are in dlg_mi.h. Adapters turn these lists into their host's export
  * tables. */
 
-#include "dlg_str.h"
+#include "dlg_row.h"
 #include "host/host.h"
 
 /* ---- parameters (manual 1.5) ---- */
@@ -30,6 +30,13 @@ enum { DIALOG_DID_ONLY, DIALOG_DID_FALLBACK, DIALOG_DID_NONE };
 	INT(ack_timeout, 64)                         \
 	TEXT(dlg_extra_hdrs, NULL)                   \
 	INT(dlg_match_mode, DIALOG_DID_ONLY)         \
+	TEXT(db_url, "mysql://opensips:opensipsrw@localhost/opensips") \
+	INT(db_mode, 0)                              \
+	INT(db_update_period, 60)                    \
+	TEXT(table_name, "dialog")                   \
+	TEXT(db_node, NULL)                          \
+	TEXT(db_journal_dir, NULL)                   \
+	TEXT(db_driver_dir, NULL)                    \
 	TEXT(fifo_name, NULL)                        \
 	INT(fifo_mode, 0660)                         \
 	TEXT(reply_dir, "/tmp/")
@@ -42,6 +49,7 @@ struct dialog_conf {
 #undef DIALOG_X_INT
 #undef DIALOG_X_TEXT
 #undef DIALOG_X_LIST
+	char *column[DLG_ROW_N];      /* names of columns, by DLG_ROW_COLUMNS (dlg_row.h) */
 	struct host_var *timeout_var; /* compiled timeout_avp, or NULL */
 };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "dlg_cb.h"
 
+#include "dlg_db_handler.h"
 #include "dlg_handlers.h"
 #include "dlg_hash.h"
 #include "dlg_mem.h"
@@ -225,9 +226,19 @@ static int api_end(struct dlg_cell *dlg, const char *headers)
 
 static int api_set_value(struct dlg_cell *dlg, const char *name, const char *value, size_t len)
 {
-	if (!value)
-		return dlg_vals_unset(dlg, dlg_str_of(name)) >= 0 ? 0 : -1;
-	return dlg_vals_set(dlg, dlg_str_of(name), (struct dlg_str){ value, len });
+	int ret = value ? dlg_vals_set(dlg, dlg_str_of(name), (struct dlg_str){ value, len })
+			: dlg_vals_unset(dlg, dlg_str_of(name));
+
+	if (ret < 0)
+		return -1;
+	dlg_db_changed(dlg);
+	return 0;
+}
+
+static void api_set_flags(struct dlg_cell *dlg, uint32_t set, uint32_t clear)
+{
+	dlg_vals_set_flags(dlg, set, clear);
+	dlg_db_changed(dlg);
 }
 
 static long api_get_value(struct dlg_cell *dlg, const char *name, char *buf, size_t size)
@@ -268,7 +279,7 @@ int dlg_cb_bind(struct dlg_api *api, unsigned version, size_t size)
 		.set_value = api_set_value,
 		.get_value = api_get_value,
 		.get_flags = dlg_vals_flags,
-		.set_flags = dlg_vals_set_flags,
+		.set_flags = api_set_flags,
 		.mi_add = api_mi_add,
 	};
 

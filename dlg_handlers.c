@@ -4,6 +4,7 @@
 #include "dialog.h"
 #include "dlg_cb.h"
 #include "dlg_cookie.h"
+#include "dlg_db_handler.h"
 #include "dlg_match.h"
 #include "dlg_mem.h"
 #include "dlg_req_within.h"
@@ -50,6 +51,8 @@ static void end_setup(struct dlg_cell *dlg)
 
 static void follow_up(struct dlg_cell *dlg, uint32_t actions, const struct dlg_cb_params *params)
 {
+	if (actions & (DLG_DO_SAVE | DLG_DO_END))
+		dlg_db_changed(dlg);
 	if (actions & DLG_DO_END_SETUP)
 		end_setup(dlg);
 	if (actions & DLG_DO_SEND_BYES && flags_of(dlg) & DLG_F_BYE_ON_TIMEOUT)
@@ -293,16 +296,30 @@ static int insert(struct host_msg *msg, const struct host_info *info, struct dlg
 	return ret;
 }
 
+/* The last message that could have given the INVITE a transaction is through (two workers may
+ * have processed the original and a retransmission at the same time): the call never was. Entry
+ * lock held. */
+static void abandon_locked(struct dlg_cell *dlg)
+{
+	if (!(dlg->flags & DLG_F_ATTACHED))
+		apply_locked(dlg, DLG_EV_ABANDON, DLG_END_PROXY, 0);
+}
+
+/* 1; 0: another worker's script is dealing with this INVITE; -1 no memory. */
 static int create(struct host_msg *msg, struct dlg_ctx *ctx, const struct host_info *info)
 {
 	struct dlg_cell *dlg;
+	int ret = insert(msg, info, &dlg);
 
-	if (insert(msg, info, &dlg) < 0) {
+	if (ret < 0) {
 		dlg_state_count(&dlg_state_counters()->refused);
 		HOST_LOG(HOST_ERROR, "no memory: the call %.*s is not tracked",
 			 DLG_STR_ARG(info->call_id));
-		return -1;
 	}
+	if (ret == 0)
+		dlg_hash_put_last(dlg, DLG_BY_MESSAGE, abandon_locked);
+	if (ret < 1)
+		return ret;
 	*ctx = (struct dlg_ctx){ .dlg = dlg, .dir = DLG_DIR_DOWNSTREAM, .method = HOST_INVITE,
 				 .created = 1, .searched = 1, .cseq = info->cseq };
 	add_cookie(msg, dlg);
@@ -321,6 +338,7 @@ int dlg_handlers_create(struct host_msg *msg)
 	struct dlg_ctx *ctx = host_ctx(msg);
 	struct host_info info;
 	struct host_tx *t;
+	int ret;
 
 	if (!ctx)
 		return -1;
@@ -333,8 +351,9 @@ int dlg_handlers_create(struct host_msg *msg)
 	}
 	if (host_tx_is_retransmission(msg))
 		return 0;
-	if (create(msg, ctx, &info) < 0)
-		return -1;
+	ret = create(msg, ctx, &info);
+	if (ret < 1)
+		return ret;
 	t = host_tx_current(msg);
 	if (t)
 		attach(msg, ctx, t);
@@ -607,6 +626,8 @@ static void on_initial_event(struct dlg_tx *tx, enum dlg_tx_event event, struct 
 	else if (event == DLG_TX_GONE)
 		actions = apply(dlg, DLG_EV_GONE, DLG_END_PROXY, 408);
 	follow_up(dlg, actions, &p);
+	if (event == DLG_TX_SUCCESS)
+		dlg_db_settle(dlg); /* before the caller sees it, whoever was first */
 }
 
 /* Both contacts become what request and reply said, unless a later refresh has taken effect: a
@@ -640,6 +661,7 @@ static void refresh_targets(struct dlg_tx *tx, struct host_msg *rpl)
 	dlg_hash_lock(tx->dlg);
 	refresh_locked(tx, &of_request, &of_reply);
 	dlg_hash_unlock(tx->dlg);
+	dlg_db_changed(tx->dlg);
 	shared_free(of_request);
 	shared_free(of_reply);
 }
@@ -662,6 +684,8 @@ static void on_sequential_event(struct dlg_tx *tx, enum dlg_tx_event event, stru
 		dlg_cb_run(tx->dlg, DLGCB_RESPONSE_WITHIN, &p);
 	if (event == DLG_TX_SUCCESS && refreshes_target((enum host_method)tx->method))
 		refresh_targets(tx, rpl);
+	if (tx->method == HOST_BYE && code >= 200)
+		dlg_db_settle(tx->dlg);
 }
 
 void dlg_handlers_on_tx_event(struct dlg_tx *tx, enum dlg_tx_event event, struct host_tx *t,
@@ -680,15 +704,6 @@ void dlg_handlers_on_tx_event(struct dlg_tx *tx, enum dlg_tx_event event, struct
 }
 
 /* ---- the message is through ---- */
-
-/* The last message that could have given the INVITE a transaction is through (two workers may
- * have processed the original and a retransmission at the same time): the call never was. Entry
- * lock held. */
-static void abandon_locked(struct dlg_cell *dlg)
-{
-	if (!(dlg->flags & DLG_F_ATTACHED))
-		apply_locked(dlg, DLG_EV_ABANDON, DLG_END_PROXY, 0);
-}
 
 /* The limit for the ACK is there to end calls that nobody takes part in. An ACK that
  * dlg_match_mode does not let match proves that this is none: the limit goes, the state stays. */

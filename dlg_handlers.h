@@ -51,8 +51,8 @@ enum dlg_tx_event {
 };
 
 /* create_dialog() (manual 1.6.1). 1: created now or before; -1: not an initial INVITE, or a bad
- * one, or no memory; 0: a retransmission that the transaction layer has absorbed, the script
- * must stop. */
+ * one, or no memory; 0: a retransmission that the transaction layer has absorbed, or whose original
+ * is still in another worker's script: the script must stop. */
 int dlg_handlers_create(struct host_msg *msg);
 
 /* The host makes a transaction for a request: creates the dialog if dlg_flag asks for it, and

@@ -303,6 +303,78 @@ int dlg_hash_insert(const struct dlg_hash_new *in, enum dlg_holder holder, struc
 	return ret;
 }
 
+/* ---- restoring ---- */
+
+struct dlg_cell *dlg_hash_new_cell(const struct dlg_hash_new *in)
+{
+	return cell_new(in);
+}
+
+void dlg_hash_discard(struct dlg_cell *dlg)
+{
+	cell_free(dlg);
+}
+
+/* First slot whose id is not smaller. Restored ids ascend as numbers. */
+static uint32_t place_of(const struct entry *e, uint32_t id)
+{
+	uint32_t lo = e->used;
+
+	/* rows usually come in order */
+	while (lo && e->id[lo - 1] >= id)
+		lo--;
+	return lo;
+}
+
+static void open_slot(struct entry *e, uint32_t at)
+{
+	for (uint32_t i = e->used++; i > at; i--)
+		put_slot(e, i, e->cell[i - 1]);
+}
+
+static int link_at_locked(struct entry *e, struct dlg_cell *dlg, enum dlg_event event)
+{
+	uint32_t at = place_of(e, dlg->h_id);
+
+	if (at < e->used && e->id[at] == dlg->h_id)
+		return 0;
+	if (make_room(e) < 0)
+		return -1;
+	open_slot(e, at);
+	put_slot(e, at, dlg);
+	__atomic_store_n(&e->live, e->live + 1, __ATOMIC_RELAXED);
+	dlg->refs[DLG_BY_TABLE] = 1;
+	dlg_state_apply_locked(dlg, event);
+	return 1;
+}
+
+static void skip_id_locked(struct entry *e, uint32_t h_id)
+{
+	if (h_id >= e->next_id)
+		e->next_id = h_id + 1;
+}
+
+int dlg_hash_link(struct dlg_cell *dlg, uint32_t h_id, enum dlg_event event)
+{
+	struct entry *e = entry_of(dlg);
+	int ret;
+
+	dlg->h_id = h_id;
+	lock(e);
+	ret = link_at_locked(e, dlg, event);
+	if (ret == 1)
+		skip_id_locked(e, h_id);
+	unlock(e);
+	return ret;
+}
+
+void dlg_hash_skip_id(uint32_t h_entry, uint32_t h_id)
+{
+	lock(&table[h_entry]);
+	skip_id_locked(&table[h_entry], h_id);
+	unlock(&table[h_entry]);
+}
+
 void dlg_hash_set_next_id(uint32_t h_entry, uint32_t h_id)
 {
 	lock(&table[h_entry]);

@@ -26,6 +26,7 @@ struct host_sock;
 struct dlg_val;     /* dlg_vals.c */
 struct dlg_cb_item; /* dlg_cb.c */
 struct dlg_member;  /* dlg_profile.c */
+struct dlg_db_mark; /* dlg_db_handler.c */
 
 enum dlg_holder {
 	DLG_BY_TABLE,       /* linked */
@@ -132,6 +133,9 @@ struct dlg_cell {
 	struct dlg_val *vals;        /* dlg_vals.c only, newest first */
 	struct dlg_cb_item *cbs;     /* dlg_cb.c only, newest first */
 	struct dlg_member *members;  /* dlg_profile.c only, newest first */
+	struct dlg_db_mark *mark;    /* dlg_db_handler.c only: its place on the change log */
+	uint32_t db_copied;          /* dlg_db_handler.c only: version of the last copy */
+	uint32_t db_journaled;       /* and of the last one that is in the journal */
 
 	char text[];
 };
@@ -162,6 +166,23 @@ static inline uint32_t dlg_hash_call_id(struct dlg_str call_id)
  * already, which is then returned instead; or -1 when memory is short (nothing changed). Takes
  * and drops the entry lock. */
 int dlg_hash_insert(const struct dlg_hash_new *in, enum dlg_holder holder, struct dlg_cell **out);
+
+/* ---- restoring: main process, at start, before anybody else can look ---- */
+
+/* A dialog that is not linked yet, to be filled; NULL without memory or with a text beyond 64 KB. */
+struct dlg_cell *dlg_hash_new_cell(const struct dlg_hash_new *in);
+
+/* Link it under its old id and apply `event`. Ids of new dialogs come after it. 1; 0 when there is
+ * one of that name; -1 without memory. */
+int dlg_hash_link(struct dlg_cell *dlg, uint32_t h_id, enum dlg_event event);
+
+/* Free one that was not linked. */
+void dlg_hash_discard(struct dlg_cell *dlg);
+
+/* New dialogs of the entry get ids after this one. */
+void dlg_hash_skip_id(uint32_t h_entry, uint32_t h_id);
+
+/* ---- lookup ---- */
 
 /* The dialog named (h_entry, h_id), in any state, or NULL. Takes and drops the entry lock. */
 struct dlg_cell *dlg_hash_get(uint32_t h_entry, uint32_t h_id, enum dlg_holder holder);

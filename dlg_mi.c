@@ -182,7 +182,8 @@ struct view {
 
 /* A dialog that is a member several times is listed once: say how often it counts, so that listing
  * and size agree. */
-static void write_memberships(struct dlg_mi_out *out, struct dlg_cell *dlg, const struct dlg_mi_choice *c)
+static void write_memberships(struct dlg_mi_out *out, struct dlg_cell *dlg,
+			      const struct dlg_mi_choice *c)
 {
 	unsigned n = dlg_profile_memberships(dlg, c->profile, dlg_mi_chosen(c));
 

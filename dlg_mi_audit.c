@@ -2,6 +2,7 @@
 /* Commands about the whole: dlg_audit and dlg_stats. */
 #include "dlg_mi.h"
 
+#include "dlg_db_handler.h"
 #include "dlg_hash.h"
 #include "dlg_mem.h"
 #include "host/host.h"
@@ -21,15 +22,22 @@ struct audit {
 	struct dlg_hash_census census;
 	struct dlg_timer_info wheel;
 	struct dlg_profile_census profiles;
-	int quiet; /* no gauge moved meanwhile */
+	int quiet; /* nothing moved meanwhile */
 	int agree;
 };
+
+/* What only grows: with it equal gauges are not those of as many calls that came as went. */
+static uint64_t movements(void)
+{
+	return __atomic_load_n(&dlg_state_counters()->processed, __ATOMIC_SEQ_CST) +
+	       dlg_profile_moves();
+}
 
 /* Gauges and profile counters. */
 static void read_counters(uint32_t gauge[DLG_STATES], struct dlg_profile_census *profiles)
 {
 	for (int i = 0; i < DLG_STATES; i++)
-		gauge[i] = __atomic_load_n(&dlg_state_counters()->gauge[i], __ATOMIC_RELAXED);
+		gauge[i] = __atomic_load_n(&dlg_state_counters()->gauge[i], __ATOMIC_SEQ_CST);
 	dlg_profile_census_counters(profiles);
 }
 
@@ -42,13 +50,14 @@ static void audit_once(struct audit *a)
 {
 	struct dlg_profile_census profiles;
 	uint32_t after[DLG_STATES];
+	uint64_t before = movements();
 
 	read_counters(a->gauge, &a->profiles);
 	dlg_hash_count(&a->census);
 	dlg_timer_get_info(&a->wheel);
 	read_counters(after, &profiles);
 	a->quiet = !memcmp(a->gauge, after, sizeof(after)) &&
-		   same_profiles(&a->profiles, &profiles);
+		   same_profiles(&a->profiles, &profiles) && before == movements();
 	a->agree = !memcmp(a->gauge, a->census.by_state, sizeof(after)) &&
 		   a->census.armed == a->census.cells && a->wheel.armed == a->census.cells &&
 		   same_profiles(&a->profiles, &a->census.profiles) && !a->census.misplaced;
@@ -78,16 +87,22 @@ static void write_memory(struct dlg_mi_out *out)
 	out->ops->number(out, "memory_held", (int64_t)mem.chunk_bytes);
 }
 
+static void write_total(struct dlg_mi_out *out, const char *name, const uint64_t *total)
+{
+	out->ops->number(out, name, (int64_t)__atomic_load_n(total, __ATOMIC_RELAXED));
+}
+
 static void write_counters(struct dlg_mi_out *out)
 {
 	const struct dlg_counters *c = dlg_state_counters();
 
-	out->ops->number(out, "processed", (int64_t)c->processed);
-	out->ops->number(out, "failed", (int64_t)c->failed);
-	out->ops->number(out, "expired", (int64_t)c->expired);
-	out->ops->number(out, "refused", (int64_t)c->refused);
-	out->ops->number(out, "forged", (int64_t)c->forged);
-	out->ops->number(out, "overdue", (int64_t)c->overdue);
+	write_total(out, "processed", &c->processed);
+	write_total(out, "restored", &c->restored);
+	write_total(out, "failed", &c->failed);
+	write_total(out, "expired", &c->expired);
+	write_total(out, "refused", &c->refused);
+	write_total(out, "forged", &c->forged);
+	write_total(out, "overdue", &c->overdue);
 	out->ops->number(out, "limited", (int64_t)dlg_profile_refusals());
 	out->ops->number(out, "lock_takeovers", dlg_lock_takeovers());
 }
@@ -193,15 +208,17 @@ void dlg_mi_run_dlg_audit(const struct dlg_mi_args *args, struct dlg_mi_out *out
 
 static void write_gauges(struct dlg_mi_out *out)
 {
+	const uint32_t *gauge = dlg_state_counters()->gauge;
+
 	for (int i = DLG_STATE_UNCONFIRMED; i < DLG_STATES; i++)
-		out->ops->number(out, state_names[i], dlg_state_counters()->gauge[i]);
+		out->ops->number(out, state_names[i], __atomic_load_n(&gauge[i], __ATOMIC_RELAXED));
 }
 
 static void write_reasons(struct dlg_mi_out *out)
 {
 	const struct dlg_counters *c = dlg_state_counters();
 
-#define X(name, what) out->ops->number(out, "ended_" #name, (int64_t)c->ended[DLG_REASON_##name]);
+#define X(name, what) write_total(out, "ended_" #name, &c->ended[DLG_REASON_##name]);
 	DLG_REASONS(X)
 #undef X
 }
@@ -218,6 +235,16 @@ static void write_table(struct dlg_mi_out *out)
 	out->ops->number(out, "fullest_entry", fullest);
 	out->ops->number(out, "timers_armed", (int64_t)wheel.armed);
 	out->ops->number(out, "timer_lag", wheel.lag);
+}
+
+static void write_database(struct dlg_mi_out *out)
+{
+	struct dlg_db_info info;
+
+	dlg_db_get_info(&info);
+#define X(name, what) out->ops->number(out, "db_" #name, (int64_t)info.name);
+	DLG_DB_FIGURES(X)
+#undef X
 }
 
 static void write_profile_totals(struct dlg_mi_out *out)
@@ -243,5 +270,6 @@ void dlg_mi_run_dlg_stats(const struct dlg_mi_args *args, struct dlg_mi_out *out
 	write_table(out);
 	write_memory(out);
 	write_profile_totals(out);
+	write_database(out);
 	out->ops->close_node(out);
 }

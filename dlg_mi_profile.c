@@ -49,8 +49,9 @@ static void each_count(const struct dlg_buf *page, count_fn *fn, void *arg)
 	}
 }
 
-/* Walk through a profile's values in pages, until `out` is broken or `max` (0: all) were seen. */
-static void each_value(int profile, struct dlg_mi_out *out, unsigned max, count_fn *fn, void *arg)
+/* Walk through a profile's values in pages, until `out` is broken or `max` (0: all) were seen.
+ * Returns how many were. */
+static unsigned each_value(int profile, struct dlg_mi_out *out, unsigned max, count_fn *fn, void *arg)
 {
 	struct dlg_profile_cursor cur = { 0 };
 	struct dlg_buf page = { 0 };
@@ -65,11 +66,26 @@ static void each_value(int profile, struct dlg_mi_out *out, unsigned max, count_
 	} while (n && !page.failed && (!max || seen < max) && !out->ops->broken(out));
 	dlg_profile_stop(&cur);
 	dlg_buf_free(&page);
+	return seen;
 }
 
 static void write_one(struct dlg_str value, uint32_t members, void *arg)
 {
 	write_count(arg, value, members);
+}
+
+/* A dialect that builds its reply in memory gets one page, and is told how many values it lacks. */
+static void write_values(struct dlg_mi_out *out, int profile)
+{
+	uint32_t all;
+	unsigned seen;
+
+	out->ops->open_list(out, "values");
+	seen = each_value(profile, out, out->page, write_one, out);
+	all = dlg_profile_values(profile);
+	out->ops->close_list(out);
+	if (out->page && seen == out->page && all > seen)
+		out->ops->number(out, "left_out", all - seen);
 }
 
 void dlg_mi_run_profile_get_values(const struct dlg_mi_args *args, struct dlg_mi_out *out)
@@ -78,11 +94,12 @@ void dlg_mi_run_profile_get_values(const struct dlg_mi_args *args, struct dlg_mi
 
 	if (dlg_mi_choose(args, 0, out, &c) < 0)
 		return;
+	if (dlg_profile_has_values(c.profile)) {
+		write_values(out, c.profile);
+		return;
+	}
 	out->ops->open_list(out, "values");
-	if (dlg_profile_has_values(c.profile))
-		each_value(c.profile, out, out->page, write_one, out);
-	else
-		write_count(out, DLG_STR("WITHOUT VALUE"), dlg_profile_size(c.profile, NULL));
+	write_count(out, DLG_STR("WITHOUT VALUE"), dlg_profile_size(c.profile, NULL));
 	out->ops->close_list(out);
 }
 

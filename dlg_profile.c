@@ -7,6 +7,7 @@
 
 #include <ctype.h>
 #include <stdlib.h>
+#include <sys/random.h>
 
 enum {
 	BASE = 16,     /* buckets of an empty shard */
@@ -42,6 +43,7 @@ struct shard {
 struct profile {
 	_Alignas(64) uint32_t members;
 	uint32_t values;
+	uint64_t moves; /* joinings begun, and joinings done */
 };
 
 /* A membership, in the dialog's list. */
@@ -64,6 +66,7 @@ static struct {
 static struct profile *profiles; /* shared */
 static struct shard *shards;     /* shared */
 static unsigned shard_bits;
+static uint64_t key[2]; /* of the hash: values come from the wire */
 
 /* ---- definition ---- */
 
@@ -172,7 +175,8 @@ static int create_tables(unsigned log_shards)
 int dlg_profile_init(const char *with_value, const char *no_value, unsigned log_shards)
 {
 	if (define_list("profiles_with_value", with_value, 1) < 0 ||
-	    define_list("profiles_no_value", no_value, 0) < 0)
+	    define_list("profiles_no_value", no_value, 0) < 0 ||
+	    getrandom(key, sizeof(key), 0) != (ssize_t)sizeof(key))
 		return -1;
 	if (create_tables(log_shards) == 0)
 		return 0;
@@ -259,7 +263,7 @@ static void unlock(struct shard *s)
 
 static uint64_t hash_of(int profile, struct dlg_str value)
 {
-	return dlg_str_hash(value) ^ (uint64_t)(profile + 1) * 0x9e3779b97f4a7c15u;
+	return dlg_str_hash_secret(key, value) ^ (uint64_t)(profile + 1) * 0x9e3779b97f4a7c15u;
 }
 
 static struct value *find_locked(struct shard *s, uint64_t hash, int profile, struct dlg_str value)
@@ -298,16 +302,14 @@ static void grow_locked(struct shard *s)
 	}
 }
 
-/* The reverse. Returns a segment that is not needed any more, or NULL. */
-static void *merge_locked(struct shard *s)
+/* The reverse. */
+static void merge_locked(struct shard *s)
 {
 	uint32_t n = s->buckets - 1;
-	unsigned seg = segment_of(n);
 	struct value **to, *rest;
-	void *spare;
 
 	if (n < BASE || s->values >= n / 2)
-		return NULL;
+		return;
 	to = bucket_at(s, partner_of(n));
 	rest = *to;
 	*to = *bucket_at(s, n);
@@ -315,19 +317,34 @@ static void *merge_locked(struct shard *s)
 		to = &(*to)->chain;
 	*to = rest;
 	__atomic_store_n(&s->buckets, n, __ATOMIC_RELAXED);
-	if (segment_of(n - 1) == seg)
-		return NULL;
-	spare = s->segment[seg];
-	__atomic_store_n(&s->segment[seg], NULL, __ATOMIC_RELAXED);
-	return spare;
 }
 
-/* Twice for each value that leaves, so that it keeps up: an empty shard is as small as at start. */
+/* Take a segment away that has no bucket (any more, or yet) and none soon, or NULL. */
+static void *unused_locked(struct shard *s)
+{
+	uint32_t n = s->buckets;
+	unsigned seg = segment_of(n);
+	void *unused;
+
+	if (seg >= SEGMENTS || segment_of(n - 1) == seg || s->values >= n / 2)
+		return NULL;
+	unused = s->segment[seg];
+	__atomic_store_n(&s->segment[seg], NULL, __ATOMIC_RELAXED);
+	return unused;
+}
+
+/* Merge twice for each value that leaves, so that it keeps up: an empty shard is as small as at
+ * start. Segments have more than two buckets, so there is one to be freed at most. */
 static void *shrink_locked(struct shard *s)
 {
-	void *one = merge_locked(s), *two = merge_locked(s);
+	void *unused = unused_locked(s);
 
-	return one ? one : two; /* segments have more than two buckets */
+	for (int i = 0; i < 2; i++) {
+		merge_locked(s);
+		if (!unused)
+			unused = unused_locked(s);
+	}
+	return unused;
 }
 
 /* Before a value is added: the next bucket has a place. Without memory the table stays as it is and
@@ -345,7 +362,7 @@ static void provide(struct shard *s)
 	if (!fresh)
 		return;
 	lock(s);
-	if (segment_of(s->buckets) == seg && !s->segment[seg]) {
+	if (s->values >= s->buckets && segment_of(s->buckets) == seg && !s->segment[seg]) {
 		__atomic_store_n(&s->segment[seg], fresh, __ATOMIC_RELAXED);
 		fresh = NULL;
 	}
@@ -469,18 +486,37 @@ static void uncount_value(struct value *v)
 	dlg_mem_free(segment);
 }
 
+static void count_move(const struct plan *p)
+{
+	__atomic_fetch_add(&profiles[p->profile].moves, 1, __ATOMIC_SEQ_CST);
+}
+
+/* The value first: whoever is turned away by its limit does not show in the profile's count. */
+static int count_both(struct plan *p)
+{
+	struct dlg_member *m = p->token;
+
+	*m = (struct dlg_member){ .profile = (uint16_t)p->profile };
+	if (p->has_values && !(m->value = count_value(p)))
+		return FULL;
+	if (add_below(&profiles[p->profile].members, p->total_limit))
+		return JOINED;
+	if (m->value)
+		uncount_value(m->value);
+	return FULL;
+}
+
 /* Count one membership and link its token. Entry lock held. */
 static int enter_locked(struct dlg_cell *dlg, struct plan *p)
 {
 	struct dlg_member *m = p->token;
+	int ret;
 
-	if (!add_below(&profiles[p->profile].members, p->total_limit))
-		return FULL;
-	*m = (struct dlg_member){ .profile = (uint16_t)p->profile };
-	if (p->has_values && !(m->value = count_value(p))) {
-		subtract(&profiles[p->profile].members);
-		return FULL;
-	}
+	count_move(p);
+	ret = count_both(p);
+	count_move(p);
+	if (ret != JOINED)
+		return ret;
 	m->next = dlg->members;
 	dlg->members = m;
 	dlg->n_members++;
@@ -565,28 +601,35 @@ static void plan_free(struct plan *p)
 	dlg_mem_free(p->fresh);
 }
 
-static void complain(struct dlg_cell *dlg, const struct plan *p)
+static void complain(struct dlg_cell *dlg, int profile, size_t len)
 {
 	HOST_LOG(HOST_WARNING,
 		 "%s: not added to profile %.*s: it has ended, has too many memberships, the value "
 		 "(%zu bytes) is too long, or no memory",
-		 dlg_hash_name(dlg), DLG_STR_ARG(dlg_profile_name(p->profile)), p->value.len);
+		 dlg_hash_name(dlg), DLG_STR_ARG(dlg_profile_name(profile)), len);
+}
+
+static struct plan plan_of(int profile, struct dlg_str value)
+{
+	struct plan p = { .profile = profile, .has_values = dlg_profile_has_values(profile),
+			  .limit = UINT32_MAX, .total_limit = UINT32_MAX };
+
+	if (p.has_values)
+		p.value = value;
+	return p;
 }
 
 int dlg_profile_join(struct dlg_cell *dlg, int profile, struct dlg_str value)
 {
-	struct plan p = { .profile = profile, .has_values = dlg_profile_has_values(profile),
-			  .limit = UINT32_MAX, .total_limit = UINT32_MAX };
+	struct plan p = plan_of(profile, value);
 	int ret = FAILED;
 
-	if (p.has_values)
-		p.value = value;
 	if (plan_prepare(&p) == 0)
 		ret = enter_all(dlg, &p, 1);
 	plan_free(&p);
 	if (ret == JOINED)
 		return 0;
-	complain(dlg, &p);
+	complain(dlg, profile, p.value.len);
 	return -1;
 }
 
@@ -597,30 +640,22 @@ static int is_bound_only(const struct dlg_profile_want *w)
 	return dlg_profile_has_values(w->profile) && !w->has_value;
 }
 
-static struct plan plan_of(const struct dlg_profile_want *w)
-{
-	struct plan p = { .profile = w->profile, .has_values = dlg_profile_has_values(w->profile),
-			  .limit = UINT32_MAX, .total_limit = UINT32_MAX };
-
-	*(p.has_values ? &p.limit : &p.total_limit) = w->limit;
-	if (p.has_values)
-		p.value = w->value;
-	return p;
-}
-
 /* Nonzero when the profile is over the limit as it is. */
 static int is_over(const struct dlg_profile_want *w)
 {
 	return dlg_profile_size(w->profile, NULL) > w->limit;
 }
 
-/* A limit for a whole profile applies to everything that joins it. */
-static void apply_bound(const struct dlg_profile_want *w, struct plan *plans, unsigned n)
+/* A limit is for all of the list that counts in the same place: of two, the smaller one holds. */
+static void apply_limit(const struct dlg_profile_want *w, struct plan *p)
 {
-	for (unsigned i = 0; i < n; i++) {
-		if (plans[i].profile == w->profile && plans[i].total_limit > w->limit)
-			plans[i].total_limit = w->limit;
-	}
+	int whole = !p->has_values || !w->has_value;
+	uint32_t *limit = whole ? &p->total_limit : &p->limit;
+
+	if (p->profile != w->profile || (!whole && !dlg_str_eq(p->value, w->value)))
+		return;
+	if (*limit > w->limit)
+		*limit = w->limit;
 }
 
 static unsigned make_plans(const struct dlg_profile_want *wants, unsigned n, struct plan *plans)
@@ -629,12 +664,10 @@ static unsigned make_plans(const struct dlg_profile_want *wants, unsigned n, str
 
 	for (unsigned i = 0; i < n; i++) {
 		if (!is_bound_only(&wants[i]))
-			plans[joins++] = plan_of(&wants[i]);
+			plans[joins++] = plan_of(wants[i].profile, wants[i].value);
 	}
-	for (unsigned i = 0; i < n; i++) {
-		if (is_bound_only(&wants[i]))
-			apply_bound(&wants[i], plans, joins);
-	}
+	for (unsigned i = 0; i < n * joins; i++)
+		apply_limit(&wants[i / joins], &plans[i % joins]);
 	return joins;
 }
 
@@ -677,8 +710,10 @@ int dlg_profile_join_limited(struct dlg_cell *dlg, const struct dlg_profile_want
 		ret = admit(dlg, wants, n, plans, joins);
 	for (unsigned i = 0; i < joins; i++)
 		plan_free(&plans[i]);
-	if (ret == FAILED && joins)
-		complain(dlg, &plans[ready < joins ? ready : 0]);
+	if (ret == FAILED && ready < joins)
+		complain(dlg, plans[ready].profile, plans[ready].value.len);
+	else if (ret == FAILED)
+		complain(dlg, wants[0].profile, wants[0].value.len);
 	return ret;
 }
 
@@ -768,6 +803,27 @@ int dlg_profile_each(struct dlg_cell *dlg, dlg_profile_fn *fn, void *arg)
 	}
 	dlg_buf_free(&copy);
 	return ret;
+}
+
+void dlg_profile_each_locked(const struct dlg_cell *dlg, dlg_profile_fn *fn, void *arg)
+{
+	for (const struct dlg_member *m = dlg->members; m; m = m->next)
+		fn(m->profile, (struct dlg_str){ m->value ? m->value->bytes : NULL,
+						 m->value ? m->value->len : 0 }, arg);
+}
+
+void dlg_profile_reverse(struct dlg_cell *dlg)
+{
+	struct dlg_member *m, *reversed = NULL;
+
+	dlg_hash_lock(dlg);
+	while ((m = dlg->members)) {
+		dlg->members = m->next;
+		m->next = reversed;
+		reversed = m;
+	}
+	dlg->members = reversed;
+	dlg_hash_unlock(dlg);
 }
 
 /* ---- counts ---- */
@@ -913,6 +969,15 @@ static void add_value(const struct value *v, void *arg)
 
 	sum->members += v->members;
 	sum->print += v->members * print_of(v->profile, v);
+}
+
+uint64_t dlg_profile_moves(void)
+{
+	uint64_t sum = 0;
+
+	for (int i = 0; i < n_defined; i++)
+		sum += __atomic_load_n(&profiles[i].moves, __ATOMIC_SEQ_CST);
+	return sum;
 }
 
 /* A profile's own counter and the sum of its values' must agree, too. */

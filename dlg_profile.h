@@ -60,9 +60,10 @@ struct dlg_profile_want {
 
 enum { DLG_PROFILE_WANTS_MAX = 32 };
 
-/* Join all of `wants`, or none. One step for all other limited joinings in all processes: they
- * are serialized, so that a joining which is undone never turns another one away. 1 joined; 0 a
- * limit would be exceeded; -1 as dlg_profile_join(). Nothing has changed unless 1. */
+/* Join all of `wants` (1 to DLG_PROFILE_WANTS_MAX), or none. Each limit holds for what the whole
+ * list makes of its count. One step for all other limited joinings in all processes: they are
+ * serialized, so that a joining which is undone never turns another one away. 1 joined; 0 a limit
+ * would be exceeded; -1 as dlg_profile_join(). Nothing has changed unless 1. */
 int dlg_profile_join_limited(struct dlg_cell *dlg, const struct dlg_profile_want *wants,
 			     unsigned n);
 
@@ -84,6 +85,12 @@ void dlg_profile_leave_all_locked(struct dlg_cell *dlg);
  * private memory. */
 typedef void dlg_profile_fn(int profile, struct dlg_str value, void *arg);
 int dlg_profile_each(struct dlg_cell *dlg, dlg_profile_fn *fn, void *arg);
+
+/* The same without copies, under the entry lock held by the caller: `fn` must not block. */
+void dlg_profile_each_locked(const struct dlg_cell *dlg, dlg_profile_fn *fn, void *arg);
+
+/* Turn the order of the memberships round: a restored list was read newest first. */
+void dlg_profile_reverse(struct dlg_cell *dlg);
 
 /* ---- counts ---- */
 
@@ -127,5 +134,9 @@ void dlg_profile_census_locked(const struct dlg_cell *dlg, struct dlg_profile_ce
 
 /* The same sums from the counters. Takes and drops leaf locks. */
 void dlg_profile_census_counters(struct dlg_profile_census *out);
+
+/* Grows when a joining begins and when it is done. When it and the counters' sums are the same
+ * before and after something, no membership has come or gone meanwhile. No lock. */
+uint64_t dlg_profile_moves(void);
 
 #endif

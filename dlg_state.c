@@ -8,6 +8,7 @@
 enum {
 	FAIL = DLG_DO_COUNT_FAILED | DLG_DO_ARM_LINGER | DLG_DO_CB_FAILED | DLG_DO_END,
 	CREATE = DLG_DO_COUNT_PROCESSED | DLG_DO_ARM_SETUP,
+	RESTORE = DLG_DO_COUNT_RESTORED | DLG_DO_ARM_LIFETIME,
 	ANSWER = DLG_DO_START | DLG_DO_AWAIT_ACK | DLG_DO_ARM_LIFETIME | DLG_DO_CB_CONFIRMED |
 		 DLG_DO_SAVE,
 	ACK = DLG_DO_STOP_ACK | DLG_DO_ARM_LIFETIME | DLG_DO_SAVE,
@@ -23,6 +24,8 @@ enum {
 static const struct dlg_rule rules[DLG_STATES][DLG_EVENTS] = {
 	[DLG_STATE_NONE] = {
 		[DLG_EV_CREATE]      = { DLG_STATE_UNCONFIRMED, CREATE },
+		[DLG_EV_RESTORE]     = { DLG_STATE_CONFIRMED, RESTORE },
+		[DLG_EV_RESTORE_NO_ACK] = { DLG_STATE_CONFIRMED_NA, RESTORE | DLG_DO_AWAIT_ACK },
 	},
 	[DLG_STATE_UNCONFIRMED] = {
 		[DLG_EV_PROVISIONAL] = { DLG_STATE_EARLY, DLG_DO_CB_EARLY },
@@ -187,6 +190,8 @@ uint32_t dlg_state_apply_locked(struct dlg_cell *dlg, enum dlg_event event)
 		dlg_profile_leave_all_locked(dlg);
 	if (r->actions & DLG_DO_COUNT_PROCESSED)
 		dlg_state_count(&counters->processed);
+	if (r->actions & DLG_DO_COUNT_RESTORED)
+		dlg_state_count(&counters->restored);
 	if (r->actions & DLG_DO_COUNT_FAILED)
 		dlg_state_count(&counters->failed);
 	if (r->actions & DLG_DO_COUNT_EXPIRED)
@@ -214,6 +219,7 @@ const char *dlg_state_event_name(enum dlg_event event)
 	static const char *const names[DLG_EVENTS] = {
 		"CREATE", "PROVISIONAL", "SUCCESS",    "NEGATIVE", "GONE",      "ABANDON",
 		"ACK",    "SEQUENTIAL",  "BYE_NO_ACK", "BYE",      "TERMINATE", "TIMEOUT",
+		"RESTORE", "RESTORE_NO_ACK",
 	};
 
 	return (unsigned)event < DLG_EVENTS ? names[event] : "?";

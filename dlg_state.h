@@ -35,6 +35,8 @@ enum dlg_event {
 	DLG_EV_BYE,         /* BYE of the last live leg forwarded */
 	DLG_EV_TERMINATE,   /* this proxy ends the call by BYE */
 	DLG_EV_TIMEOUT,     /* the dialog's timer ran out */
+	DLG_EV_RESTORE,     /* read from the database, ACK seen */
+	DLG_EV_RESTORE_NO_ACK,
 	DLG_EVENTS
 };
 
@@ -53,6 +55,7 @@ enum {
 	DLG_DO_COUNT_PROCESSED = 1 << 6,
 	DLG_DO_COUNT_FAILED = 1 << 7,
 	DLG_DO_COUNT_EXPIRED = 1 << 8,
+	DLG_DO_COUNT_RESTORED = 1 << 11,
 
 	DLG_DO_CB_EARLY = 1 << 16,
 	DLG_DO_CB_CONFIRMED = 1 << 17,
@@ -122,6 +125,7 @@ enum dlg_reason {
 struct dlg_counters {
 	uint32_t gauge[DLG_STATES];
 	uint64_t processed; /* dialogs created */
+	uint64_t restored;  /* read from the database at start */
 	uint64_t failed;    /* negative final answer to the INVITE */
 	uint64_t expired;   /* setup, ACK or lifetime limit reached */
 	uint64_t refused;   /* not created for want of memory or for a bad request */

@@ -126,3 +126,58 @@ uint64_t dlg_str_hash(struct dlg_str v)
 	h ^= h >> 32;
 	return h;
 }
+
+/* ---- SipHash-2-4 (Aumasson and Bernstein, 2012) ---- */
+
+static uint64_t rotated(uint64_t x, unsigned bits)
+{
+	return x << bits | x >> (64 - bits);
+}
+
+static void sip_round(uint64_t v[4])
+{
+	v[0] += v[1];
+	v[2] += v[3];
+	v[1] = rotated(v[1], 13) ^ v[0];
+	v[3] = rotated(v[3], 16) ^ v[2];
+	v[0] = rotated(v[0], 32);
+	v[2] += v[1];
+	v[0] += v[3];
+	v[1] = rotated(v[1], 17) ^ v[2];
+	v[3] = rotated(v[3], 21) ^ v[0];
+	v[2] = rotated(v[2], 32);
+}
+
+static void sip_word(uint64_t v[4], uint64_t word)
+{
+	v[3] ^= word;
+	sip_round(v);
+	sip_round(v);
+	v[0] ^= word;
+}
+
+/* Up to 8 bytes, the first one lowest. */
+static uint64_t word_of(const char *bytes, size_t n)
+{
+	uint64_t word = 0;
+
+	while (n--)
+		word = word << 8 | (unsigned char)bytes[n];
+	return word;
+}
+
+uint64_t dlg_str_hash_secret(const uint64_t key[2], struct dlg_str text)
+{
+	uint64_t v[4] = { key[0] ^ 0x736f6d6570736575u, key[1] ^ 0x646f72616e646f6du,
+			  key[0] ^ 0x6c7967656e657261u, key[1] ^ 0x7465646279746573u };
+	size_t whole = text.len & ~(size_t)7;
+
+	for (size_t i = 0; i < whole; i += 8)
+		sip_word(v, word_of(text.s + i, 8));
+	sip_word(v, word_of(whole < text.len ? text.s + whole : NULL, text.len - whole) |
+			    (uint64_t)text.len << 56);
+	v[2] ^= 0xff;
+	for (int i = 0; i < 4; i++)
+		sip_round(v);
+	return v[0] ^ v[1] ^ v[2] ^ v[3];
+}

@@ -51,6 +51,10 @@ int dlg_str_to_u64(struct dlg_str v, uint64_t max, uint64_t *out);
  * change. */
 uint64_t dlg_str_hash(struct dlg_str v);
 
+/* Another one for each key: for tables whose keys strangers choose, so that nobody can choose ones
+ * that collide. */
+uint64_t dlg_str_hash_secret(const uint64_t key[2], struct dlg_str text);
+
 /* Growable private buffer. All-zero is a valid empty one. After a failed allocation `failed` is
  * set, the content so far stays and further appends are ignored, so that a caller checks once. */
 struct dlg_buf {

@@ -145,6 +145,26 @@ int dlg_vals_each(struct dlg_cell *dlg, dlg_vals_fn *fn, void *arg)
 	return ret;
 }
 
+void dlg_vals_each_locked(const struct dlg_cell *dlg, dlg_vals_fn *fn, void *arg)
+{
+	for (const struct dlg_val *v = dlg->vals; v; v = v->next)
+		fn(name_of(v), value_of(v), arg);
+}
+
+void dlg_vals_reverse(struct dlg_cell *dlg)
+{
+	struct dlg_val *v, *reversed = NULL;
+
+	dlg_hash_lock(dlg);
+	while ((v = dlg->vals)) {
+		dlg->vals = v->next;
+		v->next = reversed;
+		reversed = v;
+	}
+	dlg->vals = reversed;
+	dlg_hash_unlock(dlg);
+}
+
 uint32_t dlg_vals_flags(struct dlg_cell *dlg)
 {
 	uint32_t flags;

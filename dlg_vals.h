@@ -29,6 +29,12 @@ int dlg_vals_get(struct dlg_cell *dlg, struct dlg_str name, struct dlg_buf *out)
 typedef void dlg_vals_fn(struct dlg_str name, struct dlg_str value, void *arg);
 int dlg_vals_each(struct dlg_cell *dlg, dlg_vals_fn *fn, void *arg);
 
+/* The same without copies, under the entry lock held by the caller: `fn` must not block. */
+void dlg_vals_each_locked(const struct dlg_cell *dlg, dlg_vals_fn *fn, void *arg);
+
+/* Turn the order of the values round: a restored list was read newest first. */
+void dlg_vals_reverse(struct dlg_cell *dlg);
+
 /* Flags: read, and set/clear the bits of a mask. */
 uint32_t dlg_vals_flags(struct dlg_cell *dlg);
 void dlg_vals_set_flags(struct dlg_cell *dlg, uint32_t set, uint32_t clear);

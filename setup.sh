@@ -1,20 +1,24 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Install the Debian packages that are missing, and say which. Usage: ./setup.sh [build|test|lint]
+# Install the Debian packages that are missing, and say which. Usage: ./setup.sh [build|test|lint|bench]
 # "build": what `make` and `make run` need. "test" (default): what `make test` needs on top of that.
-# "lint": everything for `make lint`, and libFuzzer.
+# "lint": everything for `make lint`, and libFuzzer. "bench": what `make bench` needs.
 # As an ordinary user without password-less sudo it only prints the command to run.
 set -eu
 
 build="gcc make libc6-dev dpkg-dev ca-certificates netbase kamailio"
-test="$build pkg-config check sip-tester python3"
+build="$build libsqlite3-dev libmariadb-dev libpq-dev libncurses-dev"
+test="$build pkg-config check sip-tester python3 mariadb-server postgresql"
+test="$test tmux man-db groff"
 lint="$test clang clang-tidy libclang-rt-dev cppcheck shellcheck"
+bench="$test kamailio-mysql-modules kamailio-postgres-modules kamailio-sqlite-modules valgrind"
 
 case "${1-test}" in
 build) wanted=$build ;;
 test) wanted=$test ;;
 lint) wanted=$lint ;;
-*) echo "usage: $0 [build|test|lint]" >&2; exit 2 ;;
+bench) wanted=$bench ;;
+*) echo "usage: $0 [build|test|lint|bench]" >&2; exit 2 ;;
 esac
 
 missing=
@@ -43,10 +47,12 @@ install() { apt install --no-install-recommends $missing "$@"; }
 install --simulate >/dev/null 2>&1 || apt update # no package lists yet
 install || { apt update && install; }            # or old ones
 
-# The package starts a proxy of its own on port 5060 of every address; nobody asked for that one.
-case "$missing" in *kamailio*)
-	if [ -d /run/systemd/system ]; then
-		echo "Disabling the service kamailio.service that its package has just enabled."
-		$as_root systemctl disable --now kamailio.service
-	fi ;;
-esac
+# These packages start a server of their own; nobody asked for that one.
+for service in kamailio mariadb postgresql; do
+	case "$missing" in *"$service"*)
+		if [ -d /run/systemd/system ]; then
+			echo "Disabling the service $service that its package has just enabled."
+			$as_root systemctl disable --now "$service"
+		fi ;;
+	esac
+done

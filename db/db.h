@@ -3,18 +3,18 @@
 #define DB_H
 /* The driver interface: all that the module asks of a database.
  *
- * A driver is one source file and one shared object, dialog_db_<name>.so, that exports a constant
- * struct db_driver under the name DB_DRIVER_SYMBOL. It is opened when the scheme of a URL asks for it,
- * so that nobody installs a client library he does not use.
+ * A driver is one source file and one shared object, dialog_db_<name>.so, that exports a
+ * constant struct db_driver under the name DB_DRIVER_SYMBOL. It is opened when the scheme of a
+ * URL asks for it, so that nobody installs a client library he does not use.
  *
  * Rules for drivers:
  * - Values are bound, never pasted into statements. Names (table, columns) have been checked by
  *   db_table_check() and are quoted as the database wants it.
- * - Every call is bounded in time: by `timeout_ms` of the URL given to open(), also when the server is
- *   hung or the network gone. After such a failure the result is DB_LOST.
+ * - Every call is bounded in time: by `timeout_ms` of the URL given to open(), also when the
+ *   server is hung or the network gone. After such a failure the result is DB_LOST.
  * - Statements are prepared once per connection and number of rows (db.h says how rows come).
- * - No threads, no signal handlers, no process-wide settings. A connection is used by the process that
- *   opened it. Private memory comes from malloc().
+ * - No threads, no signal handlers, no process-wide settings. A connection is used by the
+ *   process that opened it. Private memory comes from malloc().
  * - Error texts never hold the password. */
 
 #include "../dlg_str.h"
@@ -78,8 +78,13 @@ struct db_url {
 
 enum db_result {
 	DB_OK,
-	DB_LOST,    /* no connection, or it is gone, or too slow: close it and open another one */
-	DB_REFUSED, /* the statement failed for what is in it; the connection is fine */
+	/* It failed for a reason that lies in no row: no connection, or it is gone, or too slow;
+	 * the disk is full, a lock is taken, the table is not there. Close it, and try with
+	 * another one later. */
+	DB_LOST,
+	/* A row is refused for what it contains: too long, no number, no UTF-8, NULL in the key.
+	 * Other rows will pass; the connection is fine. */
+	DB_REFUSED,
 };
 
 struct db_conn; /* the driver's */
@@ -105,8 +110,8 @@ struct db_driver {
 	/* Why the last call failed, in one line; valid until the next call. */
 	const char *(*error)(struct db_conn *conn);
 
-	/* Transactions. After DB_LOST nothing of the open one has happened or will; after DB_REFUSED
-	 * the caller rolls back. */
+	/* Transactions. After DB_LOST nothing of the open one has happened or will; after
+	 * DB_REFUSED the caller rolls back. */
 	enum db_result (*begin)(struct db_conn *conn);
 	enum db_result (*commit)(struct db_conn *conn);
 	enum db_result (*rollback)(struct db_conn *conn);
@@ -120,22 +125,29 @@ struct db_driver {
 	enum db_result (*remove)(struct db_conn *conn, const struct db_table *t,
 				 const struct db_value *keys, unsigned n_rows);
 
-	/* All rows of a node in order of the key, streamed: never the whole result in memory. A value
-	 * of an unexpected type is given as the kind it has (text for what is no integer). */
-	enum db_result (*select)(struct db_conn *conn, const struct db_table *t, struct dlg_str node,
-				 db_row_fn *fn, void *arg);
+	/* All rows of a node, streamed: never the whole result in memory, and the first one at
+	 * once, which excludes sorting. A database that has them in order of the key gives them
+	 * so. A value of an unexpected type is given as the kind it has (text for what is no
+	 * integer). The time is limited from row to row. */
+	enum db_result (*select)(struct db_conn *conn, const struct db_table *t,
+				 struct dlg_str node, db_row_fn *fn, void *arg);
 
 	/* How many rows the node has. */
 	enum db_result (*count)(struct db_conn *conn, const struct db_table *t, struct dlg_str node,
 				uint64_t *out);
 
-	/* Names of the table's columns as it is, through `fn` with one text each; none when there is no
-	 * such table. */
-	enum db_result (*columns)(struct db_conn *conn, const char *table, db_row_fn *fn, void *arg);
+	/* Names of the table's columns as it is, through `fn` with one text each; none when
+	 * there is no such table. */
+	enum db_result (*columns)(struct db_conn *conn, const char *table, db_row_fn *fn,
+				  void *arg);
 
-	/* The version that the table `version` (columns table_name, table_version) says; 0 when it says
-	 * none, or is not there. */
+	/* The version that the table `version` (columns table_name, table_version) says; 0 when
+	 * it says none, or is not there. */
 	enum db_result (*version)(struct db_conn *conn, const char *table, unsigned *out);
+
+	/* Append the SQL that create() runs, for people: statements, each ended by ";\n".
+	 * out->failed without memory. */
+	void (*schema)(const struct db_table *t, struct dlg_buf *out);
 
 	/* Make the table, its indexes, its row in `version` (and that table if needed). What exists
 	 * stays as it is. */
@@ -144,13 +156,13 @@ struct db_driver {
 
 /* ---- db.c: for the users of drivers ---- */
 
-/* Parse "scheme://user:password@host:port/database?timeout=SECONDS"; %XX is decoded in every part, an
- * IPv6 host stands in brackets. 0; or -1 with a reason, which never holds the password. */
+/* Parse "scheme://user:password@host:port/database?timeout=SECONDS"; %XX is decoded in every
+ * part, an IPv6 host stands in brackets. 0; or -1 with a reason, which never holds the password. */
 int db_url_parse(const char *text, struct db_url *out, const char **why);
 void db_url_free(struct db_url *url);
 
-/* Names of table and columns: letters, digits and underscores, at most DB_NAME_MAX. NULL, or the first
- * that is not so. */
+/* Names of table and columns: letters, digits and underscores, at most DB_NAME_MAX. NULL, or the
+ * first that is not so. */
 const char *db_table_check(const struct db_table *t);
 
 /* The driver for a scheme, from a directory; NULL with a reason that says which file was looked

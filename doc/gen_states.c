@@ -34,17 +34,18 @@ static const char *const event_meaning[DLG_EVENTS] = {
 	[DLG_EV_BYE] = "the BYE of the last answered leg was forwarded",
 	[DLG_EV_TERMINATE] = "the proxy ended the call with BYEs: dlg_end_dlg, end() of the API",
 	[DLG_EV_TIMEOUT] = "the dialog's timer ran out",
+	[DLG_EV_RESTORE] = "it was read from the database or journal at start, its ACK was seen",
+	[DLG_EV_RESTORE_NO_ACK] = "the same, its ACK was not seen",
 };
 
-/* In the order in which they are carried out. DLG_DO_SAVE is for the database, which is not there
- * yet. */
+/* In the order in which they are carried out. */
 static const struct {
 	uint32_t action;
 	const char *text;
 } actions[] = {
 	{ DLG_DO_START, "the lifetime begins" },
 	{ DLG_DO_RESET_LIFETIME, "the lifetime begins again" },
-	{ DLG_DO_END, "time and author of the end are noted" },
+	{ DLG_DO_END, "time and author of the end are noted, all profiles are left" },
 	{ DLG_DO_ARM_SETUP, "timer: setup_timeout" },
 	{ DLG_DO_AWAIT_ACK, "the ACK limit begins, if the ACK must pass here" },
 	{ DLG_DO_STOP_ACK, "no ACK limit any more" },
@@ -54,6 +55,8 @@ static const struct {
 	{ DLG_DO_COUNT_PROCESSED, "processed_dialogs + 1" },
 	{ DLG_DO_COUNT_FAILED, "failed_dialogs + 1" },
 	{ DLG_DO_COUNT_EXPIRED, "expired_dialogs + 1" },
+	{ DLG_DO_COUNT_RESTORED, "restored + 1" },
+	{ DLG_DO_SAVE, "saved: journal and change log" },
 	{ DLG_DO_END_SETUP, "408 to the caller, CANCEL to the callees" },
 	{ DLG_DO_SEND_BYES, "BYE to both sides if bye_on_timeout_flag asked for it" },
 	{ DLG_DO_CB_EARLY, "DLGCB_EARLY" },
@@ -62,7 +65,6 @@ static const struct {
 	{ DLG_DO_CB_TERMINATED, "DLGCB_TERMINATED" },
 	{ DLG_DO_CB_EXPIRED, "DLGCB_EXPIRED" },
 	{ DLG_DO_FREE, "freed, unless somebody still holds it" },
-	{ DLG_DO_SAVE, NULL },
 };
 
 static const char intro[] =
@@ -147,8 +149,6 @@ static int print_actions(FILE *out, uint32_t left)
 		if (!(left & actions[i].action))
 			continue;
 		left &= ~actions[i].action;
-		if (!actions[i].text)
-			continue;
 		fprintf(out, "%s%s", before, actions[i].text);
 		before = "; ";
 	}

@@ -32,6 +32,9 @@ void host_shm_free(void *p);
 uint64_t host_mono_ms(void);
 int64_t host_wall_s(void);
 
+/* Sleep. Exit phase only: no process that handles messages may wait. */
+void host_pause(unsigned ms);
+
 enum host_level { HOST_ERROR, HOST_WARNING, HOST_NOTICE, HOST_INFO, HOST_DEBUG };
 
 /* One log line without a final newline; the adapter passes it through dlg_str_printable(), because
@@ -85,6 +88,13 @@ const struct host_sock *host_msg_sock(struct host_msg *msg);
 
 /* "udp:127.0.0.1:5060". The view stays valid for ever. Empty for NULL. */
 struct dlg_str host_sock_text(const struct host_sock *sock);
+
+/* The local socket of that text, or NULL when there is none. Init phase. */
+const struct host_sock *host_sock_find(struct dlg_str text);
+
+/* A directory of the proxy's own for files that matter while it runs and when it starts again: the
+ * default place of the journal. */
+const char *host_state_dir(void);
 
 /* Nonzero when the message flag `bit` (0..31) is set. */
 int host_msg_flag(struct host_msg *msg, int bit);

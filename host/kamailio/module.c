@@ -2,6 +2,7 @@
 /* What Kamailio loads: tables, init, processes, exit; memory, clock and log. */
 
 #include "adapter.h"
+#include "../../dlg_db_handler.h"
 #include "../../dlg_timer.h"
 #include "../../mi/fifo.h"
 
@@ -42,6 +43,18 @@ uint64_t host_mono_ms(void)
 int64_t host_wall_s(void)
 {
 	return time(NULL);
+}
+
+void host_pause(unsigned ms)
+{
+	struct timespec ts = { ms / 1000, (long)(ms % 1000) * 1000000 };
+
+	nanosleep(&ts, NULL);
+}
+
+const char *host_state_dir(void)
+{
+	return runtime_dir;
 }
 
 static const int levels[] = {
@@ -122,6 +135,11 @@ static void __attribute__((noreturn)) run_fifo(void)
 	mi_fifo_run(take_settings);
 }
 
+static void __attribute__((noreturn)) run_writer(void)
+{
+	dlg_db_run(take_settings);
+}
+
 /* Fork one; it may send SIP over any transport. Its end would be the server's end: it never
  * returns. 0 or -1. */
 static int fork_one(int rank, const char *name, void (*loop)(void))
@@ -139,6 +157,7 @@ static int fork_one(int rank, const char *name, void (*loop)(void))
 static int fork_all(void)
 {
 	if (fork_one(PROC_TIMER, "dialog timer", run_timer) < 0 ||
+	    (dlg_db_has_writer() && fork_one(PROC_TIMER, "dialog writer", run_writer) < 0) ||
 	    (fifo_wanted() && fork_one(PROC_RPC, "dialog FIFO", run_fifo) < 0)) {
 		HOST_LOG(HOST_ERROR, "cannot fork");
 		return -1;
@@ -155,6 +174,7 @@ static int prepare_fork(void)
 		fifo_created = 1;
 	}
 	adapter_slot_watch();
+	dlg_db_announce();
 	adapter_started = 1;
 	return 0;
 }
@@ -163,7 +183,7 @@ static int prepare_fork(void)
 
 static int init(void)
 {
-	int processes = 1 + fifo_wanted();
+	int processes = 1 + fifo_wanted() + dlg_db_has_writer();
 
 	if (adapter_tm_init() < 0 || adapter_rr_init() < 0 || adapter_slot_init() < 0 ||
 	    dialog_init() < 0)
@@ -205,8 +225,12 @@ DIALOG_PARAMS(NOTHING, NOTHING, SETTER)
 #define INT_ROW(name, dflt)  { (char *)#name, PARAM_INT, &dialog_conf.name },
 #define TEXT_ROW(name, dflt) { (char *)#name, PARAM_STRING, &dialog_conf.name },
 #define LIST_ROW(name)       { (char *)#name, PARAM_STRING | PARAM_USE_FUNC, (void *)add_##name },
+#define COLUMN_ROW(id, kind, param, dflt) \
+	{ (char *)#param, PARAM_STRING, &dialog_conf.column[DLG_ROW_##id] },
+#define ALIAS_ROW(id, param) { (char *)#param, PARAM_STRING, &dialog_conf.column[DLG_ROW_##id] },
 static param_export_t params[] = {
 	DIALOG_PARAMS(INT_ROW, TEXT_ROW, LIST_ROW)
+	DLG_ROW_COLUMNS(COLUMN_ROW, ALIAS_ROW)
 	{ NULL, 0, NULL },
 };
 

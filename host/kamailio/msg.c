@@ -217,6 +217,13 @@ struct dlg_str host_sock_text(const struct host_sock *sock)
 	return sock ? adapter_view(((const struct socket_info *)sock)->sock_str) : DLG_STR_NONE;
 }
 
+const struct host_sock *host_sock_find(struct dlg_str text)
+{
+	str s = adapter_str(text);
+
+	return s.len ? (const struct host_sock *)lookup_local_socket(&s) : NULL;
+}
+
 int host_msg_flag(struct host_msg *msg, int bit)
 {
 	return bit >= 0 && bit < 32 && (sip(msg)->flags & ((flag_t)1 << bit));

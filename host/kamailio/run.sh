@@ -28,6 +28,8 @@ SIP on udp and tcp 127.0.0.1:$port; Control-C ends it. In another terminal:
           cat r & printf ':dlg_list:r\n\n' >dialog_fifo; wait
   end     /usr/sbin/kamcmd -s unix:$dir/ctl dlg_end_dlg H_ENTRY H_ID
           with the two numbers of "hash" in the list
+  save    kill -9 the proxy in a call, "make run" again: the call goes on
+          sqlite3 $dir/calls.db 'select callid, state from dialog'
   calls   tail -f $dir/calls.json                                  the finished ones
 
 Two phones that register and call each other: see README.
@@ -42,5 +44,6 @@ exec kamailio -DD -E -f "$top/etc/kamailio.cfg" -Y "$dir" -P "$dir/kamailio.pid"
 	-A "DIALOG_MODULE=\"$module\"" \
 	-A "CDR_MODULE=\"${module%/*}/dlg_cdr.so\"" -A "CDR_FILE=\"$dir/calls.json\"" \
 	-A "FIFO_NAME=\"$dir/dialog_fifo\"" -A "REPLY_DIR=\"$dir/\"" \
+	-A "DB_URL=\"sqlite://$dir/calls.db\"" -A "JOURNAL_DIR=\"$dir/journal\"" \
 	-A "CTL_SOCKET=\"unix:$dir/ctl\"" \
 	-A "TEST_CALLEE=\"sip:test@127.0.0.1:$callee\"" ${KAMAILIO_ARGS-}

@@ -18,8 +18,9 @@ struct arg {
 	int blank;      /* computed at run time and empty: null and "" look the same then */
 	int64_t number; /* kinds 'f', 'n', 'p', constant */
 	struct adapter_text text;
+	struct dlg_buf copy;    /* of the last text, when variables are in it */
 	struct host_var *var;
-	struct limits *limits; /* kind 'c' */
+	struct limits *limits;  /* kind 'c' */
 };
 
 /* A list of limits: each part is an argument of its own. */
@@ -60,7 +61,9 @@ static const char *meaning(char kind)
 {
 	if (kind == 'f')
 		return "a flag between 0 and 31";
-	return kind == 'p' ? "a profile" : "a limit (a number from 0 up)";
+	if (kind == 'p')
+		return "a profile of profiles_with_value or profiles_no_value";
+	return "a limit (a number from 0 to 4294967294)";
 }
 
 /* A constant is understood once; a bad one stops the start, or in a running server fails the
@@ -181,18 +184,26 @@ static int unfix(void **param, int no)
 
 	(void)no;
 	adapter_text_free(&a->text);
+	dlg_buf_free(&a->copy);
 	adapter_var_free(a->var);
 	*param = a->written;
 	pkg_free(a);
 	return 0;
 }
 
+/* Kamailio composes texts in a few buffers that take turns, and a list of limits may hold more
+ * texts than it has: hence the copy. */
 static int read_text(struct sip_msg *msg, struct arg *a, struct dialog_arg *out)
 {
 	if (adapter_text_get(msg, &a->text, &out->text, &out->is_null) < 0)
 		return -1;
 	out->is_null |= a->blank;
-	return 0;
+	if (!a->text.model || !out->text.len)
+		return 0;
+	dlg_buf_reset(&a->copy);
+	dlg_buf_add(&a->copy, out->text);
+	out->text = dlg_buf_view(&a->copy);
+	return a->copy.failed ? -1 : 0;
 }
 
 /* -1 stands for what is not understood: the function says so and fails. */

@@ -48,7 +48,10 @@ class Fifo:
             left = end - time.monotonic()
             if left <= 0 or not poll.poll(left * 1000):
                 return out or None
-            chunk = os.read(fd, 65536)
+            try:
+                chunk = os.read(fd, 65536)
+            except BlockingIOError:  # Linux reports a hangup while the writer is just opening
+                continue
             if not chunk:
                 return out
             out += chunk

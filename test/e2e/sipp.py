@@ -35,13 +35,13 @@ class Sipp:
     """One SIPp process. `to`: where it sends; `contact`: how the other side reaches it."""
 
     def __init__(self, directory, ip, port, scenario, contact, to=None, target=None, calls=None, rate=None, pause=100,
-                 limit=30000):
+                 limit=30000, extra=()):
         self.name = os.path.splitext(scenario)[0]
         self.stat = os.path.join(directory, "%s-%d.csv" % (self.name, port))
         args = ["sipp", "-sf", os.path.join(HERE, "sipp", scenario), "-i", ip, "-p", str(port), "-nostdin",
                 "-key", "contact", contact, "-key", "remote_contact", target or contact,
                 "-trace_stat", "-stf", self.stat, "-fd", "1", "-default_behaviors", "all,-abortunexp,-bye",
-                "-buff_size", "4000000", "-max_recv_loops", "200", "-d", str(pause)]
+                "-buff_size", "4000000", "-max_recv_loops", "200", "-d", str(pause), *extra]
         if calls:
             args += ["-m", str(calls), "-r", str(rate), "-l", str(limit)]
         args.append("%s:%d" % to if to else ip)

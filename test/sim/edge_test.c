@@ -687,38 +687,41 @@ END_TEST
 
 /* ---- copies of an INVITE ---- */
 
-static struct sim_result second;
+static struct sim_result first;
 static int unlocks_left;
 
-static void second_script_ends(void)
+static void first_script_ends(void)
 {
 	if (unlocks_left-- == 0)
-		sim_step_end(&second);
+		sim_step_end(&first);
 }
 
 START_TEST(two_scripts_that_give_the_invite_no_transaction_leave_nothing)
 {
 	struct sim_script open = { .record_route = 1, .fate = SIM_SL_REPLY, .keep_open = 1 };
 	struct sim_request r = { .method = HOST_INVITE, .initial = 1, .cseq = 20, .branch = 77 };
+	int again = 0;
 
 	start();
 	for (int after = 0; after < 4; after++) {
-		struct sim_result first;
+		struct sim_result second;
 
 		sim_call_init(&call, 30 + (unsigned)after);
 		first = sim_step(&call, &r, &open);
-		second = sim_step(&call, &r, &open);
-		ck_assert_int_eq(second.created, 1);
 		expect(1);
 		unlocks_left = after;
-		sim_interleave = second_script_ends;
-		sim_step_end(&first);
+		sim_interleave = first_script_ends;
+		second = sim_step(&call, &r, &open);
 		sim_interleave = NULL;
+		again += second.created; /* the first dialog was gone by then */
 		sim_step_end(&second);
+		if (unlocks_left >= 0)
+			sim_step_end(&first);
 		sim_run(3);
 		expect(0);
 	}
-	ck_assert_uint_eq(dialog_stat_processed_dialogs(), 4);
+	ck_assert_int_lt(again, 4);
+	ck_assert_uint_eq(dialog_stat_processed_dialogs(), 4 + again);
 	ck_assert_uint_eq(dialog_stat_failed_dialogs(), 0);
 	ck_assert_uint_eq(expired(), 0);
 	finish();

@@ -23,9 +23,9 @@ static void print_stats(void)
 	printf("%" PRIu64 " histories, %" PRIu64 " steps, %" PRIu64 " dialogs (%" PRIu64
 	       " failed, %" PRIu64 " expired, %" PRIu64 " refused), %" PRIu64
 	       " BYEs of ours, %" PRIu64 " forged requests, %" PRIu64 " interleavings, %" PRIu64
-	       " failed allocations\n",
+	       " failed allocations, %" PRIu64 " limited joinings, %" PRIu64 " turned away\n",
 	       s->histories, s->steps, s->dialogs, s->failed, s->expired, s->refused, s->byes_sent,
-	       s->forged, s->interleaved, s->alloc_failures);
+	       s->forged, s->interleaved, s->alloc_failures, s->limited, s->turned_away);
 }
 
 START_TEST(no_history_violates_an_invariant)

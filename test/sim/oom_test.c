@@ -111,6 +111,73 @@ static void with_values(void)
 	sim_within(&call, HOST_BYE, DLG_DIR_DOWNSTREAM, 0, 200);
 }
 
+/* In the order of SIM_PROFILES and SIM_PROFILES_NO_VALUE. */
+enum { CALLER, TRUNK, INBOUND };
+
+static void set_limits(struct host_msg *msg)
+{
+	struct dialog_condition c[3] = { { .of_profile.profile = CALLER, .has_value = 1,
+					   .of_value.text = DLG_STR("somebody"),
+					   .of_limit.number = 3 },
+					 { .of_profile.profile = TRUNK, .has_value = 1,
+					   .of_value.text = DLG_STR("gateway.example.net"),
+					   .of_limit.number = 1 },
+					 { .of_profile.profile = INBOUND, .of_limit.number = 9 } };
+	struct dialog_arg list = { .conditions = c, .n_conditions = 3 };
+
+	/* the second time the trunk is full: what was joined before is undone */
+	dialog_fn_set_dlg_profile_limits(msg, &list);
+	dialog_fn_set_dlg_profile_limits(msg, &list);
+}
+
+static void use_profiles(struct host_msg *msg)
+{
+	struct dialog_arg caller[2] = { { .profile = CALLER },
+					{ .given = 1, .text = DLG_STR("somebody") } };
+	struct dialog_arg inbound[2] = { { .profile = INBOUND } };
+
+	set_limits(msg);
+	dialog_fn_set_dlg_profile(msg, caller);
+	dialog_fn_set_dlg_profile(msg, caller);
+	caller[1].text = DLG_STR("somebody else");
+	dialog_fn_set_dlg_profile(msg, caller);
+	dialog_fn_set_dlg_profile(msg, inbound);
+	dialog_fn_unset_dlg_profile(msg, caller);
+	dialog_fn_is_in_profile(msg, inbound);
+}
+
+static void with_profiles(void)
+{
+	struct sim_script script = { .record_route = 1, .extra = use_profiles };
+
+	sim_step(&call, &(struct sim_request){ .method = HOST_INVITE, .initial = 1 }, &script);
+	sim_answer(&call, 0, 200);
+	sim_ack(&call, 0);
+	sim_within(&call, HOST_BYE, DLG_DIR_DOWNSTREAM, 0, 200);
+}
+
+/* More values than an empty table has buckets. */
+static void use_many_values(struct host_msg *msg)
+{
+	struct dialog_arg args[2] = { { .profile = CALLER }, { .given = 1 } };
+	char value[16];
+
+	for (int i = 0; i < 40; i++) {
+		snprintf(value, sizeof(value), "v%d", i);
+		args[1].text = dlg_str_of(value);
+		dialog_fn_set_dlg_profile(msg, args);
+	}
+	check_rules();
+}
+
+static void with_many_values(void)
+{
+	struct sim_script script = { .record_route = 1, .extra = use_many_values };
+
+	sim_step(&call, &(struct sim_request){ .method = HOST_INVITE, .initial = 1 }, &script);
+	sim_answer(&call, 0, 486);
+}
+
 static void spiral(void)
 {
 	for (int pass = 0; pass < 2; pass++) {
@@ -146,6 +213,8 @@ static const struct {
 	{ "contacts refreshed", contacts_refreshed },
 	{ "ended by us", ended_by_us },
 	{ "with values", with_values },
+	{ "with profiles", with_profiles },
+	{ "with many values of a profile", with_many_values },
 	{ "spiral", spiral },
 	{ "many calls", many_calls },
 };
@@ -180,6 +249,7 @@ static int run_with(void (*run)(void), long allowed)
 static void start(void)
 {
 	ck_assert(sim_wrapped());
+	dialog_conf.log_profile_hash_size = 1;
 	ck_assert_int_eq(sim_call_start(16), 0);
 	dialog_conf.default_timeout = 60;
 	ck_assert_int_eq(sim_track_start(), 0);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Threads in place of processes, for real parallel access to the table, the wheel, the memory
- * and the values. What lives once per process (log lines, variables' buffers) stays out of it.
- * Best run with -fsanitize=thread. */
+/* Threads in place of processes, for real parallel access to the table, the wheel, the memory,
+ * the values and the profiles. What lives once per process (log lines, variables' buffers) stays
+ * out of it. Best run with -fsanitize=thread. */
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -12,6 +12,8 @@
 
 #include "../../dlg_lock.h"
 #include "../../dlg_mem.h"
+#include "../../dlg_mi.h"
+#include "../../dlg_profile.h"
 #include "../../dlg_vals.h"
 #include "../unit/unit.h"
 #include "sim_audit.h"
@@ -22,7 +24,8 @@ static atomic_int running;
 
 struct worker {
 	pthread_t thread;
-	unsigned seed;
+	unsigned seed, name;
+	unsigned joined; /* or what else the test counts */
 };
 
 static unsigned pick(struct worker *w, unsigned n)
@@ -37,10 +40,12 @@ static int any(const struct dlg_cell *dlg, void *arg)
 	return dlg->state != DLG_STATE_DELETED;
 }
 
+/* In place of dlg_handlers.c, which counts why a dialog ends. */
 static void apply(struct dlg_cell *dlg, enum dlg_event event)
 {
 	dlg_hash_lock(dlg);
-	dlg_state_apply_locked(dlg, event);
+	if (dlg_state_apply_locked(dlg, event) & DLG_DO_END)
+		dlg_state_count(&dlg_state_counters()->ended[DLG_REASON_caller]);
 	dlg_hash_unlock(dlg);
 }
 
@@ -201,9 +206,9 @@ static void check_empty(void)
 	ck_assert_uint_eq(info.chunks, at_start.chunks);
 }
 
-static int all_ended(pid_t *pid, int *status)
+static int all_ended(pid_t *pid, int *status, int n)
 {
-	for (int i = 0; i < WORKERS; i++) {
+	for (int i = 0; i < n; i++) {
 		if (pid[i] && waitpid(pid[i], &status[i], WNOHANG) == pid[i])
 			pid[i] = 0;
 		if (pid[i])
@@ -227,7 +232,7 @@ START_TEST(processes_side_by_side)
 			_exit(sim_violated() != NULL);
 		}
 	}
-	while (!all_ended(pid, status)) {
+	while (!all_ended(pid, status, WORKERS)) {
 		sim_advance(100);
 		dlg_timer_tick();
 	}
@@ -270,11 +275,446 @@ START_TEST(a_worker_dies_under_an_entry_lock)
 }
 END_TEST
 
+/* ---- profiles ---- */
+
+/* In the order of SIM_PROFILES and SIM_PROFILES_NO_VALUE. */
+enum { CALLER, TRUNK, INBOUND };
+
+enum { CROWD = 8, LIMIT = 100, OWN = 40, DIALOGS = 2500 };
+
+static atomic_int stop;
+static atomic_uint highest; /* seen of the profile that is limited */
+
+static struct dlg_cell *new_dialog(struct worker *w, unsigned round)
+{
+	char id[32];
+	struct dlg_hash_new in = { .from_tag = DLG_STR("f"), .lifetime = 5 };
+	struct dlg_cell *dlg;
+
+	snprintf(id, sizeof(id), "%u-%u", w->name, round);
+	in.call_id = dlg_str_of(id);
+	if (dlg_hash_insert(&in, DLG_BY_LOCAL, &dlg) != 1)
+		abort();
+	return dlg;
+}
+
+static void end_dialog(struct dlg_cell *dlg)
+{
+	if (!dlg)
+		return;
+	apply(dlg, DLG_EV_GONE);
+	if (!dlg_hash_release(dlg))
+		abort();
+}
+
+/* A caller of at most 9 calls, over a trunk of at most LIMIT. */
+static int enter(struct worker *w, struct dlg_cell *dlg)
+{
+	char caller[16];
+	struct dlg_profile_want wants[] = {
+		{ TRUNK, 1, DLG_STR("gw"), LIMIT }, { CALLER, 1, DLG_STR_NONE, 9 },
+		{ INBOUND, 0, DLG_STR_NONE, LIMIT }, { CALLER, 0, DLG_STR_NONE, LIMIT },
+	};
+
+	snprintf(caller, sizeof(caller), "c%u", pick(w, 40));
+	wants[1].value = dlg_str_of(caller);
+	return dlg_profile_join_limited(dlg, wants, 4);
+}
+
+/* Calls come, get in or are turned away, and end in any order. */
+static void *crowd(void *arg)
+{
+	struct worker *w = arg;
+	struct dlg_cell *own[OWN] = { NULL };
+
+	for (unsigned round = 0; round < DIALOGS; round++) {
+		unsigned i = pick(w, OWN);
+
+		end_dialog(own[i]);
+		own[i] = new_dialog(w, round);
+		w->joined += enter(w, own[i]) == 1;
+	}
+	for (unsigned i = 0; i < OWN; i++)
+		end_dialog(own[i]);
+	return NULL;
+}
+
+static void look_at(uint32_t size)
+{
+	if (size > atomic_load(&highest))
+		atomic_store(&highest, size);
+}
+
+static void look_at_limits(void)
+{
+	look_at(dlg_profile_size(TRUNK, &DLG_STR("gw")));
+	look_at(dlg_profile_size(TRUNK, NULL));
+	look_at(dlg_profile_size(CALLER, NULL));
+	look_at(dlg_profile_size(INBOUND, NULL));
+}
+
+static void *reader(void *arg)
+{
+	(void)arg;
+	while (!atomic_load(&stop))
+		look_at_limits();
+	return NULL;
+}
+
+static void init_workers(struct worker *w, unsigned n)
+{
+	memset(w, 0, n * sizeof(*w));
+	for (unsigned i = 0; i < n; i++) {
+		w[i].seed = i + 1;
+		w[i].name = i;
+	}
+}
+
+static void run_threads(struct worker *w, unsigned n, void *(*work_of)(void *))
+{
+	for (unsigned i = 0; i < n; i++)
+		ck_assert_int_eq(pthread_create(&w[i].thread, NULL, work_of, &w[i]), 0);
+}
+
+static void join_threads(struct worker *w, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		pthread_join(w[i].thread, NULL);
+}
+
+/* Never above, and somebody was turned away: it was full. (The reader may have missed that.) */
+static void check_limits_held(void)
+{
+	ck_assert_uint_le(atomic_load(&highest), LIMIT);
+	ck_assert_uint_gt(atomic_load(&highest), LIMIT / 2);
+	ck_assert_uint_gt(dlg_profile_refusals(), 0);
+}
+
+static void start_profiles(uint32_t hash_size)
+{
+	sim_log_level = HOST_ERROR;
+	dialog_conf.log_profile_hash_size = 1; /* crowded */
+	ck_assert_int_eq(sim_start(hash_size), 0);
+	sim_audit_begin();
+	dlg_mem_get_info(&at_start);
+}
+
+static void check_profiles_empty(void)
+{
+	for (int p = 0; p < dlg_profile_count(); p++) {
+		ck_assert_uint_eq(dlg_profile_size(p, NULL), 0);
+		ck_assert_uint_eq(dlg_profile_values(p), 0);
+	}
+	check_empty();
+}
+
+/* Whoever asks now gets in until the limit is there, and not beyond. */
+static void fill_up(struct worker *w)
+{
+	struct dlg_profile_want want = { TRUNK, 1, DLG_STR("gw"), LIMIT };
+	static struct dlg_cell *dlg[LIMIT + 1];
+	int joined = 0;
+
+	for (unsigned i = 0; i <= LIMIT; i++) {
+		dlg[i] = new_dialog(w, DIALOGS + i);
+		joined += dlg_profile_join_limited(dlg[i], &want, 1) == 1;
+	}
+	ck_assert_int_eq(joined, LIMIT);
+	ck_assert_uint_eq(dlg_profile_size(TRUNK, NULL), LIMIT);
+	for (unsigned i = 0; i <= LIMIT; i++)
+		end_dialog(dlg[i]);
+}
+
+START_TEST(limits_hold_among_threads)
+{
+	struct worker w[CROWD], r = { 0 };
+	unsigned joined = 0;
+
+	start_profiles(64);
+	init_workers(w, CROWD);
+	run_threads(&r, 1, reader);
+	run_threads(w, CROWD, crowd);
+	join_threads(w, CROWD);
+	atomic_store(&stop, 1);
+	join_threads(&r, 1);
+	check_limits_held();
+	for (unsigned i = 0; i < CROWD; i++)
+		joined += w[i].joined;
+	ck_assert_uint_gt(joined, DIALOGS);
+	ck_assert_uint_eq(joined + dlg_profile_refusals(), CROWD * DIALOGS);
+	check_profiles_empty();
+	fill_up(&w[0]);
+	check_profiles_empty();
+}
+END_TEST
+
+START_TEST(limits_hold_among_processes)
+{
+	struct worker w[CROWD];
+	pid_t pid[CROWD];
+	int status[CROWD];
+
+	ck_assert_int_eq(sim_shm_share(), 0);
+	start_profiles(64);
+	init_workers(w, CROWD);
+	for (unsigned i = 0; i < CROWD; i++) {
+		pid[i] = fork();
+		if (!pid[i]) {
+			crowd(&w[i]);
+			_exit(sim_violated() != NULL);
+		}
+	}
+	while (!all_ended(pid, status, CROWD))
+		look_at_limits();
+	for (int i = 0; i < CROWD; i++)
+		ck_assert(WIFEXITED(status[i]) && WEXITSTATUS(status[i]) == 0);
+	check_limits_held();
+	check_profiles_empty();
+	fill_up(&w[0]);
+	check_profiles_empty();
+}
+END_TEST
+
+/* Its second condition is never met: the first membership is always undone. */
+static void *knocks_in_vain(void *arg)
+{
+	struct worker *w = arg;
+	struct dlg_profile_want wants[] = { { TRUNK, 1, DLG_STR("gw"), 1 },
+					    { INBOUND, 0, DLG_STR_NONE, 0 } };
+	struct dlg_cell *dlg = new_dialog(w, 0);
+
+	while (!atomic_load(&stop))
+		w->joined += dlg_profile_join_limited(dlg, wants, 2) != 0;
+	end_dialog(dlg);
+	return NULL;
+}
+
+/* The only one who could ever be in there: never to be turned away. */
+static void *has_a_right(void *arg)
+{
+	struct worker *w = arg;
+	struct dlg_profile_want want = { TRUNK, 1, DLG_STR("gw"), 1 };
+	struct dlg_cell *dlg = new_dialog(w, 0);
+
+	for (unsigned n = 0; n < 20000; n++) {
+		w->joined += dlg_profile_join_limited(dlg, &want, 1) == 1;
+		dlg_profile_leave(dlg, TRUNK, NULL);
+	}
+	end_dialog(dlg);
+	return NULL;
+}
+
+START_TEST(a_joining_that_is_undone_turns_nobody_away)
+{
+	struct worker w[4];
+
+	start_profiles(64);
+	init_workers(w, 4);
+	run_threads(w + 1, 3, knocks_in_vain);
+	run_threads(w, 1, has_a_right);
+	join_threads(w, 1);
+	atomic_store(&stop, 1);
+	join_threads(w + 1, 3);
+	ck_assert_uint_eq(w[0].joined, 20000);
+	ck_assert_uint_eq(w[1].joined + w[2].joined + w[3].joined, 0);
+	check_profiles_empty();
+}
+END_TEST
+
+/* Values below STAY are there all the time; others come and go. */
+enum { STAY = 50, VALUES = 700 };
+
+static struct dlg_str value_of(char text[16], unsigned n)
+{
+	snprintf(text, 16, "v%u", n);
+	return dlg_str_of(text);
+}
+
+static void *comes_and_goes(void *arg)
+{
+	struct worker *w = arg;
+	struct dlg_cell *dlg = new_dialog(w, 0);
+	char text[16];
+
+	for (unsigned n = 0; n < 30000; n++) {
+		struct dlg_str value = value_of(text, STAY + pick(w, VALUES - STAY));
+
+		if (pick(w, 2))
+			dlg_profile_join(dlg, CALLER, value);
+		else if (pick(w, 2))
+			dlg_profile_leave(dlg, CALLER, &value);
+		else
+			dlg_profile_leave(dlg, CALLER, NULL);
+	}
+	end_dialog(dlg);
+	atomic_fetch_sub(&running, 1);
+	return NULL;
+}
+
+static void note_values(const struct dlg_buf *page, unsigned *seen)
+{
+	for (size_t at = 0; at < page->len;) {
+		struct dlg_profile_record r;
+		char text[16] = "";
+
+		memcpy(&r, page->s + at, sizeof(r));
+		memcpy(text, page->s + at + sizeof(r), r.len < 15 ? r.len : 15);
+		at += sizeof(r) + r.len;
+		seen[atoi(text + 1) % VALUES]++;
+	}
+}
+
+/* One walk, given up now and then; returns whether all that stay were seen once. */
+static int walk_once(struct worker *w)
+{
+	struct dlg_profile_cursor cur = { 0 };
+	struct dlg_buf page = { 0 };
+	unsigned seen[VALUES] = { 0 };
+	int whole = pick(w, 4) != 0, ok = 1;
+
+	while (dlg_profile_page(CALLER, &cur, 1 + pick(w, 90), &page)) {
+		note_values(&page, seen);
+		dlg_buf_reset(&page);
+		if (!whole && pick(w, 3) == 0)
+			break;
+	}
+	dlg_profile_stop(&cur);
+	dlg_buf_free(&page);
+	for (unsigned i = 0; i < STAY; i++)
+		ok &= whole ? seen[i] == 1 : seen[i] <= 1;
+	return ok;
+}
+
+static void *walker(void *arg)
+{
+	struct worker *w = arg;
+
+	while (atomic_load(&running))
+		w->joined += !walk_once(w);
+	return NULL;
+}
+
+START_TEST(walks_among_values_that_come_and_go)
+{
+	struct worker w[WORKERS + 2];
+	struct dlg_cell *dlg;
+	char text[16];
+
+	start_profiles(64);
+	init_workers(w, WORKERS + 2);
+	dlg = new_dialog(&w[WORKERS], 0);
+	for (unsigned i = 0; i < STAY; i++)
+		dlg_profile_join(dlg, CALLER, value_of(text, i));
+	atomic_store(&running, WORKERS);
+	run_threads(w, WORKERS, comes_and_goes);
+	run_threads(w + WORKERS, 2, walker);
+	join_threads(w, WORKERS + 2);
+	ck_assert_uint_eq(w[WORKERS].joined + w[WORKERS + 1].joined, 0); /* wrong walks */
+	ck_assert_uint_eq(dlg_profile_values(CALLER), STAY);
+	end_dialog(dlg);
+	check_profiles_empty();
+}
+END_TEST
+
+/* ---- the audit, while everything moves ---- */
+
+static char result[32]; /* of the last dlg_audit */
+
+static void mi_list(struct dlg_mi_out *out, const char *name)
+{
+	(void)out;
+	(void)name;
+}
+static void mi_close(struct dlg_mi_out *out)
+{
+	(void)out;
+}
+static void mi_text(struct dlg_mi_out *out, const char *name, struct dlg_str value)
+{
+	(void)out;
+	if (name && !strcmp(name, "result"))
+		snprintf(result, sizeof(result), "%.*s", DLG_STR_ARG(value));
+}
+static void mi_number(struct dlg_mi_out *out, const char *name, int64_t value)
+{
+	(void)out;
+	(void)name;
+	(void)value;
+}
+static void mi_error(struct dlg_mi_out *out, int code, const char *reason)
+{
+	(void)out;
+	(void)code;
+	(void)reason;
+}
+static int mi_broken(struct dlg_mi_out *out)
+{
+	(void)out;
+	return 0;
+}
+
+static const struct dlg_mi_ops mi_ops = {
+	.open_list = mi_list, .close_list = mi_close, .open_node = mi_list, .close_node = mi_close,
+	.attr = mi_text, .attr_number = mi_number, .text = mi_text, .number = mi_number,
+	.error = mi_error, .broken = mi_broken,
+};
+
+static const char *audit(void)
+{
+	struct dlg_mi_out out = { .ops = &mi_ops, .status = 200 };
+
+	dlg_mi_run(&dlg_mi_commands[DLG_MI_dlg_audit], &(struct dlg_mi_args){ 0 }, &out);
+	return result;
+}
+
+/* As many join as leave, as many dialogs are born as end: counts hardly ever look different. */
+static void *keeps_moving(void *arg)
+{
+	struct worker *w = arg;
+	struct dlg_cell *own[4] = { NULL };
+
+	for (unsigned round = 0; !atomic_load(&stop); round++) {
+		unsigned i = pick(w, 4);
+
+		end_dialog(own[i]);
+		own[i] = new_dialog(w, round);
+		dlg_profile_join(own[i], CALLER, DLG_STR("a"));
+		dlg_profile_join(own[i], INBOUND, DLG_STR_NONE);
+		i = pick(w, 4);
+		if (own[i] && dlg_profile_leave(own[i], CALLER, NULL))
+			dlg_profile_join(own[i], CALLER, DLG_STR("a"));
+	}
+	for (unsigned i = 0; i < 4; i++)
+		end_dialog(own[i]);
+	return NULL;
+}
+
+START_TEST(the_audit_raises_no_false_alarm)
+{
+	struct worker w[WORKERS];
+	unsigned broken = 0;
+
+	start_profiles(512); /* counting takes its time */
+	init_workers(w, WORKERS);
+	run_threads(w, WORKERS, keeps_moving);
+	for (int n = 0; n < 100; n++)
+		broken += !strcmp(audit(), "broken");
+	atomic_store(&stop, 1);
+	join_threads(w, WORKERS);
+	ck_assert_msg(!broken, "%u of 100 audits say broken", broken);
+	ck_assert_str_eq(audit(), "ok");
+	check_profiles_empty();
+}
+END_TEST
+
 int main(void)
 {
 	return unit_run("races",
 			UNIT_TESTS{ workers_and_timer_side_by_side, memory_side_by_side,
 				    processes_side_by_side, a_worker_dies_under_an_entry_lock,
-				    NULL },
+				    limits_hold_among_threads, limits_hold_among_processes,
+				    a_joining_that_is_undone_turns_nobody_away,
+				    walks_among_values_that_come_and_go,
+				    the_audit_raises_no_false_alarm, NULL },
 			120);
 }

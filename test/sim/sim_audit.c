@@ -66,6 +66,99 @@ static void check_totals(void)
 	seen = *n;
 }
 
+/* Every dialog that began goes on, or has ended for one of the reasons. */
+static void check_reasons(const struct dlg_hash_census *c)
+{
+	const struct dlg_counters *n = dlg_state_counters();
+	uint64_t known = 0;
+
+	for (int s = DLG_STATE_UNCONFIRMED; s < DLG_STATE_DELETED; s++)
+		known += c->by_state[s];
+	for (int reason = 0; reason < DLG_REASON_N; reason++)
+		known += n->ended[reason];
+	if (n->processed != known)
+		sim_violation("total: %u dialogs began, %u go on or have ended",
+			      (unsigned)n->processed, (unsigned)known);
+}
+
+/* ---- profiles ---- */
+
+static void check_census(const struct dlg_profile_census *table)
+{
+	struct dlg_profile_census counters;
+
+	dlg_profile_census_counters(&counters);
+	if (counters.members != table->members || counters.print != table->print)
+		sim_violation("profile: %u memberships counted, the dialogs have %u",
+			      (unsigned)counters.members, (unsigned)table->members);
+}
+
+/* Each value of the profile has at most `limit` members. */
+static void check_values(int profile, uint32_t limit)
+{
+	struct dlg_profile_cursor cur = { 0 };
+	struct dlg_profile_record r;
+	static struct dlg_buf page;
+
+	for (dlg_buf_reset(&page); dlg_profile_page(profile, &cur, 100, &page);)
+		;
+	for (size_t at = 0; at < page.len; at += sizeof(r) + r.len) {
+		memcpy(&r, page.s + at, sizeof(r));
+		if (r.members > limit)
+			sim_violation("profile: a value has %u members, its limit is %u", r.members,
+				      limit);
+	}
+}
+
+static void check_total(int profile, uint32_t limit)
+{
+	if (dlg_profile_size(profile, NULL) > limit)
+		sim_violation("profile: %u members, the limit is %u",
+			      dlg_profile_size(profile, NULL), limit);
+}
+
+static void check_limits(void)
+{
+	int limited = dlg_profile_find(DLG_STR(SIM_LIMITED));
+	int gate = dlg_profile_find(DLG_STR(SIM_GATE));
+	int bounded = dlg_profile_find(DLG_STR(SIM_BOUNDED));
+
+	if (limited >= 0)
+		check_values(limited, SIM_LIMIT);
+	if (gate >= 0)
+		check_total(gate, SIM_LIMIT);
+	if (bounded < 0)
+		return;
+	check_values(bounded, SIM_LIMIT);
+	check_total(bounded, SIM_BOUND);
+}
+
+static void check_members(const struct dlg_cell *dlg, void *arg)
+{
+	unsigned n = 0;
+
+	(void)arg;
+	for (int p = 0; p < dlg_profile_count(); p++)
+		n += dlg_profile_memberships_locked(dlg, p, NULL);
+	if (n != dlg->n_members)
+		sim_violation("profile: a dialog has %u memberships, its count says %u", n,
+			      dlg->n_members);
+	if (n && dlg->state == DLG_STATE_DELETED)
+		sim_violation("profile: an ended dialog belongs to one");
+}
+
+static void check_profiles_empty(void)
+{
+	for (int p = 0; p < dlg_profile_count(); p++) {
+		if (dlg_profile_size(p, NULL) || dlg_profile_values(p))
+			sim_violation("end: profile %.*s has %u members, %u values",
+				      DLG_STR_ARG(dlg_profile_name(p)), dlg_profile_size(p, NULL),
+				      dlg_profile_values(p));
+	}
+}
+
+/* ---- timers, references, memory ---- */
+
 static void check_timers(const struct dlg_hash_census *c)
 {
 	struct dlg_timer_info wheel;
@@ -156,10 +249,14 @@ void sim_audit(void)
 	dlg_hash_count(&census);
 	check_gauges(&census);
 	check_totals();
+	check_reasons(&census);
+	check_census(&census.profiles);
+	check_limits();
 	check_timers(&census);
 	check_references(&census);
 	check_memory(&census);
 	each_cell(check_deadline, NULL);
+	each_cell(check_members, NULL);
 }
 
 static void report_left(const struct dlg_cell *dlg, void *arg)
@@ -184,6 +281,7 @@ void sim_audit_end(void)
 		if (n->gauge[s])
 			sim_violation("end: gauge of state %d is %u", s, n->gauge[s]);
 	}
+	check_profiles_empty();
 	dlg_mem_get_info(&mem);
 	if (mem.pieces != start.mem.pieces || mem.piece_bytes != start.mem.piece_bytes)
 		sim_violation("end: memory not given back: %zd pieces, %zd bytes",
@@ -230,6 +328,7 @@ static void mix_cell(const struct dlg_cell *dlg, void *arg)
 	h = mix(h, dlg->timer.deadline);
 	h = mix(h, dlg->lifetime);
 	h = mix(h, dlg->ended_by);
+	h = mix(h, dlg->n_members);
 	h = mix_text(h, dlg->caller_contact, dlg->caller_contact_len);
 	for (const struct dlg_leg *leg = dlg->legs; leg; leg = leg->next)
 		h = mix_leg(h, leg);

@@ -186,6 +186,14 @@ static void run_fate(struct sim_call *call, const struct sim_request *r, struct 
 	}
 }
 
+/* create_dialog() found that another worker is at it. */
+static int is_stopped(const struct sim_request *r, const struct sim_script *script,
+		      const struct sim_result *res)
+{
+	return r->initial && !r->retransmission && script->create != SIM_CREATE_FLAG &&
+	       script->create != SIM_CREATE_NONE && res->created == 0;
+}
+
 static void run_create(struct sim_call *call, const struct sim_request *r, struct host_msg *msg,
 		       const struct sim_script *script, struct sim_result *res)
 {
@@ -195,6 +203,8 @@ static void run_create(struct sim_call *call, const struct sim_request *r, struc
 		msg->flags |= 1u << SIM_DLG_FLAG;
 	if (script->create != SIM_CREATE_FLAG && script->create != SIM_CREATE_NONE)
 		res->created = dialog_fn_create_dialog(msg, no_args);
+	if (is_stopped(r, script, res))
+		return;
 	pass->record_routes = script->record_route;
 	pass->branch = r->branch;
 }
@@ -247,11 +257,13 @@ struct sim_result sim_step(struct sim_call *call, const struct sim_request *requ
 		run_create(call, &r, msg, script, &res);
 	else if (r.initial)
 		res.created = dialog_fn_create_dialog(msg, no_args);
-	if (script->extra)
-		script->extra(msg);
-	run_fate(call, &r, msg, script, &res);
-	if (r.initial && !r.retransmission)
-		learn_cookie(&call->pass[r.pass], msg);
+	if (!is_stopped(&r, script, &res)) {
+		if (script->extra)
+			script->extra(msg);
+		run_fate(call, &r, msg, script, &res);
+		if (r.initial && !r.retransmission)
+			learn_cookie(&call->pass[r.pass], msg);
+	}
 	res.status = dlg_handlers_status(msg);
 	res.open = msg;
 	if (!script->keep_open)
@@ -270,6 +282,19 @@ void sim_step_end(struct sim_result *res)
 
 /* ---- replies ---- */
 
+void (*sim_on_reply)(struct host_msg *rpl);
+
+static void run_reply_route(struct host_tx *t, struct host_msg *rpl)
+{
+	struct host_tx *before = sim_tx_enter(t);
+
+	t->busy++; /* as TM holds it */
+	if (sim_on_reply)
+		sim_on_reply(rpl);
+	t->busy--;
+	sim_tx_enter(before);
+}
+
 void sim_reply_from(struct sim_call *call, struct host_tx *t, int leg, int code,
 		    const char *contact)
 {
@@ -278,6 +303,7 @@ void sim_reply_from(struct sim_call *call, struct host_tx *t, int leg, int code,
 	if (code <= 100)
 		return;
 	rpl = sim_reply_msg(call, t, leg, code, contact);
+	run_reply_route(t, rpl);
 	if (code < 200)
 		sim_tx_event(t, DLG_TX_PROVISIONAL, rpl, code);
 	else if (code < 300)

@@ -111,6 +111,9 @@ struct sim_result sim_step(struct sim_call *call, const struct sim_request *r,
 /* The script of a message that was kept open ends. */
 void sim_step_end(struct sim_result *res);
 
+/* The reply route of the script, if there is one: sees each reply before the transaction does. */
+extern void (*sim_on_reply)(struct host_msg *rpl);
+
 /* A reply reaches the transaction: 101..199 and 2xx are relayed, others become the final answer. */
 void sim_reply(struct sim_call *call, struct host_tx *t, int leg, int code);
 /* The same with another Contact than the leg's; "" for none. */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "../../dlg_mi.h"
+#include "../../dlg_profile.h"
 #include "sim_audit.h"
 #include "sim_call.h"
 #include "sim_track.h"
@@ -317,6 +318,116 @@ static void use_everything(struct host_msg *msg)
 	dialog_set_DLG_flags(msg, DLG_STR_NONE, &v);
 }
 
+/* ---- what scripts do with profiles ---- */
+
+static struct {
+	int caller, inbound, limited, gate, bounded;
+	struct host_var *size;
+} profiles;
+
+static struct dialog_arg profile_arg(int profile)
+{
+	return (struct dialog_arg){ .given = 1, .profile = profile };
+}
+
+static struct dialog_arg any_value(void)
+{
+	static const char *const values[] = { "a", "b", "c", "" };
+	unsigned n = sim_below(6);
+
+	return (struct dialog_arg){ .given = n < 5, .is_null = n == 4,
+				    .text = dlg_str_of(values[n % 4]) };
+}
+
+static int any_profile(void)
+{
+	return (int)sim_below((unsigned)dlg_profile_count());
+}
+
+/* Joining makes the count one more, leaving one less, when nobody else is about. */
+static void set_or_unset(struct host_msg *msg, int profile, int unset)
+{
+	struct dialog_arg args[2] = { profile_arg(profile), any_value() };
+	uint32_t before = dlg_profile_size(profile, NULL);
+	int ok = unset ? dialog_fn_unset_dlg_profile(msg, args)
+		       : dialog_fn_set_dlg_profile(msg, args);
+	uint32_t expected = before + (ok > 0 ? unset ? UINT32_MAX : 1u : 0u);
+
+	if (!w.interleaved && dlg_profile_size(profile, NULL) != expected)
+		sim_violation("profile: %u members, then %u, and the function said %d", before,
+			      dlg_profile_size(profile, NULL), ok);
+	if (!w.interleaved && ok > 0 && !unset && dialog_fn_is_in_profile(msg, args) < 0)
+		sim_violation("profile: a dialog that joined is not in it");
+}
+
+static void ask_size(struct host_msg *msg)
+{
+	struct dialog_arg args[3] = { profile_arg(any_profile()), any_value(),
+				      { .var = profiles.size } };
+
+	if (dialog_fn_get_profile_size(msg, args) != 1 || !sim_var_get(msg, "$var(n)"))
+		sim_violation("profile: its size cannot be asked");
+}
+
+static void set_limit(struct host_msg *msg)
+{
+	struct dialog_arg args[3] = { profile_arg(sim_one_in(2) ? profiles.limited : profiles.gate),
+				      any_value(), { .given = 1, .number = SIM_LIMIT } };
+
+	sim_history_stats.limited += dialog_fn_set_dlg_profile_limit(msg, args) > 0;
+}
+
+static struct dialog_condition condition(int profile, struct dialog_arg value, int limit)
+{
+	return (struct dialog_condition){ .of_profile = profile_arg(profile), .of_value = value,
+					  .has_value = value.given,
+					  .of_limit = { .given = 1, .number = limit } };
+}
+
+/* A part of the list, in any order: all limits that hold for the profiles in it. */
+static void set_limits(struct host_msg *msg)
+{
+	const struct dialog_arg none = { 0 };
+	struct dialog_condition c[] = {
+		condition(profiles.gate, none, SIM_LIMIT),
+		condition(profiles.bounded, any_value(), SIM_LIMIT),
+		condition(profiles.bounded, none, SIM_BOUND),
+		condition(profiles.limited, any_value(), SIM_LIMIT),
+		condition(profiles.gate, none, SIM_LIMIT),
+	};
+	unsigned first = sim_below(2);
+	struct dialog_arg list = { .given = 1, .conditions = c + first,
+				   .n_conditions = 3 + sim_below(3 - first) };
+
+	sim_history_stats.limited += dialog_fn_set_dlg_profile_limits(msg, &list) > 0;
+}
+
+static void use_profiles(struct host_msg *msg)
+{
+	for (unsigned n = 1 + sim_below(3); n > 0; n--) {
+		switch (sim_below(7)) {
+		case 0: set_or_unset(msg, profiles.caller, 0); break;
+		case 1: set_or_unset(msg, profiles.inbound, 0); break;
+		case 2: set_or_unset(msg, any_profile(), 1); break;
+		case 3: ask_size(msg); break;
+		case 4: set_limit(msg); break;
+		default: set_limits(msg);
+		}
+	}
+}
+
+static void use_all(struct host_msg *msg)
+{
+	use_everything(msg);
+	use_profiles(msg);
+}
+
+static void reply_route(struct host_msg *rpl)
+{
+	if (sim_one_in(8))
+		use_profiles(rpl);
+}
+
 static enum sim_fate any_fate(void)
 {
 	return sim_one_in(5) ? (enum sim_fate)sim_below(SIM_DROP + 1) : SIM_RELAY;
@@ -328,8 +439,8 @@ static struct sim_script any_script(unsigned call, const struct sim_request *r)
 
 	if (r->initial)
 		s = w.script[call];
-	if (sim_one_in(12))
-		s.extra = use_everything;
+	if (sim_one_in(r->initial ? 2 : 6))
+		s.extra = sim_one_in(3) ? use_all : use_profiles;
 	s.keep_open = sim_one_in(6);
 	return s;
 }
@@ -557,12 +668,31 @@ static void end_one(void)
 		    &(struct dlg_mi_args){ 2, { dlg_str_of(entry), dlg_str_of(id) } });
 }
 
+static void profile_command(void)
+{
+	static const enum dlg_mi_id ids[] = { DLG_MI_profile_get_size, DLG_MI_profile_list_dlgs,
+					      DLG_MI_profile_get_values, DLG_MI_profile_end_dlgs,
+					      DLG_MI_dlg_page };
+	enum dlg_mi_id id = ids[sim_below(sizeof(ids) / sizeof(ids[0]))];
+	struct dlg_mi_args args = { .arg = { DLG_STR("0"), DLG_STR("2") } };
+	unsigned at = id == DLG_MI_dlg_page ? 2 : 0;
+
+	args.arg[at] = dlg_profile_name(any_profile());
+	args.arg[at + 1] = any_value().text;
+	args.n = at + 1 + sim_below(2);
+	run_command(id, &args);
+}
+
 static void command(void)
 {
 	struct dlg_mi_args args = { .n = sim_below(4) };
 
 	if (sim_one_in(3)) {
 		end_one();
+		return;
+	}
+	if (sim_one_in(2)) {
+		profile_command();
 		return;
 	}
 	args.arg[0] = dlg_str_of(sim_one_in(2) ? w.call[sim_below(CALLS)].call_id : "0");
@@ -819,14 +949,37 @@ static void drain(void)
 	sim_sent_clear();
 }
 
+static int define_profiles(void)
+{
+	dialog_conf.log_profile_hash_size = 1;
+	return dialog_list_add(&dialog_conf.profiles_with_value,
+			       "caller ; " SIM_LIMITED " ; " SIM_BOUNDED) < 0 ||
+	       dialog_list_add(&dialog_conf.profiles_no_value, "inbound ; " SIM_GATE) < 0;
+}
+
+static void find_profiles(void)
+{
+	profiles.caller = dlg_profile_find(DLG_STR("caller"));
+	profiles.inbound = dlg_profile_find(DLG_STR("inbound"));
+	profiles.limited = dlg_profile_find(DLG_STR(SIM_LIMITED));
+	profiles.gate = dlg_profile_find(DLG_STR(SIM_GATE));
+	profiles.bounded = dlg_profile_find(DLG_STR(SIM_BOUNDED));
+	profiles.size = host_var_compile("$var(n)");
+}
+
 int sim_history_start(void)
 {
-	return sim_call_start(HASH_SIZE) < 0 || sim_track_start() < 0 ? -1 : 0;
+	if (define_profiles() || sim_call_start(HASH_SIZE) < 0 || sim_track_start() < 0)
+		return -1;
+	find_profiles();
+	sim_on_reply = reply_route;
+	return 0;
 }
 
 const char *sim_history_run(uint64_t seed)
 {
 	struct dlg_counters before = *dlg_state_counters();
+	uint64_t turned_away = dlg_profile_refusals();
 
 	set_up(seed);
 	run_events();
@@ -842,6 +995,7 @@ const char *sim_history_run(uint64_t seed)
 	sim_history_stats.failed += dlg_state_counters()->failed - before.failed;
 	sim_history_stats.expired += dlg_state_counters()->expired - before.expired;
 	sim_history_stats.refused += dlg_state_counters()->refused - before.refused;
+	sim_history_stats.turned_away += dlg_profile_refusals() - turned_away;
 	sim_history_stats.byes_sent = sim_sends_tried;
 	sim_history_stats.alloc_failures = sim_shm.failed;
 	return sim_violated();

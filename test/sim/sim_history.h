@@ -2,15 +2,16 @@
 #ifndef SIM_HISTORY_H
 #define SIM_HISTORY_H
 /* Random histories: a few calls whose messages are lost, doubled, delayed and overtake each
- * other, with forks, spirals, cancelled and refused calls, forged requests, commands, callbacks
- * that call back, failing allocations and sends. Everything follows from the seed; sim_audit()
- * runs after each step. */
+ * other, with forks, spirals, cancelled and refused calls, forged requests, profiles, commands,
+ * callbacks that call back, failing allocations and sends. Everything follows from the seed;
+ * sim_audit() runs after each step. */
 
 #include <stdint.h>
 
 struct sim_history_stats {
 	uint64_t histories, steps, dialogs, failed, expired, answered, byes_sent, forged, refused;
 	uint64_t interleaved, alloc_failures;
+	uint64_t limited, turned_away; /* joinings with limits that succeeded, that did not */
 };
 extern struct sim_history_stats sim_history_stats;
 

@@ -262,6 +262,25 @@ struct dlg_str host_sock_text(const struct host_sock *sock)
 	return dlg_str_of(sock ? sock->text : NULL);
 }
 
+const struct host_sock *host_sock_find(struct dlg_str text)
+{
+	for (int i = 0; i < SIM_SOCKS; i++) {
+		if (dlg_str_eq(host_sock_text(sim_sock[i]), text))
+			return sim_sock[i];
+	}
+	return NULL;
+}
+
+void host_pause(unsigned ms)
+{
+	sim_advance(ms);
+}
+
+const char *host_state_dir(void)
+{
+	return "/nonexistent"; /* tests name a directory of their own */
+}
+
 struct host_var *host_var_compile(const char *text)
 {
 	struct host_var *var;

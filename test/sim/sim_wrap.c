@@ -5,6 +5,7 @@
 #include "../../dlg_hash.h"
 #include "../../dlg_lock.h"
 #include "../../dlg_mem.h"
+#include "../../dlg_profile.h"
 #include "sim_host.h"
 
 void (*sim_interleave)(void);
@@ -26,6 +27,13 @@ unsigned sim_plant_hits;
 	X(void, dlg_timer_arm_locked, (struct dlg_cell * dlg, uint32_t deadline))                  \
 	X(void, dlg_timer_disarm_locked, (struct dlg_cell * dlg))                                  \
 	X(uint32_t, dlg_state_apply_locked, (struct dlg_cell * dlg, enum dlg_event event))         \
+	X(void, dlg_state_count, (uint64_t * total))                                               \
+	X(int, dlg_profile_join, (struct dlg_cell * dlg, int profile, struct dlg_str value))       \
+	X(int, dlg_profile_join_limited,                                                           \
+	  (struct dlg_cell * dlg, const struct dlg_profile_want *wants, unsigned n))               \
+	X(int, dlg_profile_leave,                                                                  \
+	  (struct dlg_cell * dlg, int profile, const struct dlg_str *value))                       \
+	X(void, dlg_profile_leave_all_locked, (struct dlg_cell * dlg))                             \
 	X(void, dlg_cb_run, (struct dlg_cell * dlg, int type, const struct dlg_cb_params *params))
 
 /* Weak, for programs that are linked without the wrapping. */
@@ -176,6 +184,93 @@ uint32_t __wrap_dlg_state_apply_locked(struct dlg_cell *dlg, enum dlg_event even
 	actions = __real_dlg_state_apply_locked(dlg, event);
 	plant_counters();
 	return actions;
+}
+
+void __wrap_dlg_state_count(uint64_t *total)
+{
+	const uint64_t *ended = dlg_state_counters()->ended;
+
+	if (total >= ended && total < ended + DLG_REASON_N && strikes(SIM_PLANT_REASON_MISSED))
+		return;
+	__real_dlg_state_count(total);
+}
+
+/* ---- profiles ---- */
+
+/* Make the newest membership vanish without anybody being told: the first thing in it is the
+ * next one. */
+static void lose_newest(struct dlg_cell *dlg)
+{
+	struct dlg_member *newest;
+
+	dlg_hash_lock(dlg);
+	newest = dlg->members;
+	memcpy(&dlg->members, (const void *)newest, sizeof(newest));
+	dlg->n_members--;
+	__real_dlg_hash_unlock(dlg);
+	__real_dlg_mem_free(newest);
+}
+
+int __wrap_dlg_profile_join(struct dlg_cell *dlg, int profile, struct dlg_str value)
+{
+	int ret = __real_dlg_profile_join(dlg, profile, value);
+
+	if (ret == 0 && strikes(SIM_PLANT_COUNTED_TWICE) &&
+	    __real_dlg_profile_join(dlg, profile, value) == 0)
+		lose_newest(dlg);
+	return ret;
+}
+
+int __wrap_dlg_profile_leave(struct dlg_cell *dlg, int profile, const struct dlg_str *value)
+{
+	int ret = __real_dlg_profile_leave(dlg, profile, value);
+
+	if (ret == 1 && dlg_profile_memberships(dlg, profile, value) &&
+	    strikes(SIM_PLANT_LEFT_TWICE))
+		lose_newest(dlg);
+	return ret;
+}
+
+void __wrap_dlg_profile_leave_all_locked(struct dlg_cell *dlg)
+{
+	if (dlg->members && strikes(SIM_PLANT_MEMBERSHIP_KEPT))
+		return;
+	__real_dlg_profile_leave_all_locked(dlg);
+}
+
+static int has_room(const struct dlg_profile_want *want)
+{
+	return dlg_profile_size(want->profile, want->has_value ? &want->value : NULL) < want->limit;
+}
+
+static int joins(const struct dlg_profile_want *want)
+{
+	return want->has_value || !dlg_profile_has_values(want->profile);
+}
+
+/* One who looks, is kept from running for a while, and believes what it saw. */
+static int join_too_late(struct dlg_cell *dlg, const struct dlg_profile_want *wants, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		if (!has_room(&wants[i]))
+			return 0;
+	}
+	for (int i = 0; i < 1000; i++)
+		dlg_profile_memberships(dlg, 0, NULL); /* a lock is given back: others' turn */
+	for (unsigned i = 0; i < n; i++) {
+		if (joins(&wants[i]))
+			__real_dlg_profile_join(dlg, wants[i].profile, wants[i].value);
+	}
+	return 1;
+}
+
+int __wrap_dlg_profile_join_limited(struct dlg_cell *dlg, const struct dlg_profile_want *wants,
+				    unsigned n)
+{
+	/* histories join nothing twice in so short a list */
+	if (n <= 3 && sim_interleave && strikes(SIM_PLANT_LIMIT_TOO_LATE))
+		return join_too_late(dlg, wants, n);
+	return __real_dlg_profile_join_limited(dlg, wants, n);
 }
 
 void __wrap_dlg_cb_run(struct dlg_cell *dlg, int type, const struct dlg_cb_params *params)

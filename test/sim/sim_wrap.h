@@ -29,7 +29,12 @@ extern void (*sim_interleave)(void);
 	X(HALF_CREATED, "a failed creation leaves the dialog behind")        \
 	X(TAG_NOT_CHECKED, "any To tag is taken for a leg's")                \
 	X(CALLBACK_TWICE, "a callback runs twice")                           \
-	X(CALLBACK_MISSED, "the end of a call is not told")
+	X(CALLBACK_MISSED, "the end of a call is not told")                  \
+	X(REASON_MISSED, "why a call ended is not counted")                  \
+	X(MEMBERSHIP_KEPT, "an ended call stays in its profiles")            \
+	X(COUNTED_TWICE, "a membership counts twice")                        \
+	X(LEFT_TWICE, "a membership is taken off twice")                     \
+	X(LIMIT_TOO_LATE, "a limit is checked, and then the call joins")
 
 enum sim_plant {
 	SIM_PLANT_NONE,

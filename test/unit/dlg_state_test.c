@@ -35,7 +35,10 @@ START_TEST(only_creation_leads_out_of_nothing_and_nothing_leads_back)
 	for (int e = 0; e < DLG_EVENTS; e++) {
 		int next = dlg_state_rule(DLG_STATE_NONE, (enum dlg_event)e)->next;
 
-		ck_assert_int_eq(next, e == DLG_EV_CREATE ? DLG_STATE_UNCONFIRMED : DLG_STATE_NONE);
+		ck_assert_int_eq(next, e == DLG_EV_CREATE	     ? DLG_STATE_UNCONFIRMED
+				       : e == DLG_EV_RESTORE	     ? DLG_STATE_CONFIRMED
+				       : e == DLG_EV_RESTORE_NO_ACK ? DLG_STATE_CONFIRMED_NA
+								     : DLG_STATE_NONE);
 		for (int s = 1; s < DLG_STATES; s++)
 			ck_assert_int_ne(dlg_state_rule((enum dlg_state)s, (enum dlg_event)e)->next,
 					 DLG_STATE_NONE);

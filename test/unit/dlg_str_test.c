@@ -136,6 +136,46 @@ START_TEST(control_bytes_become_dots)
 }
 END_TEST
 
+/* Dialogs are stored under it. */
+START_TEST(the_hash_stays_what_it_was)
+{
+	ck_assert_uint_eq(dlg_str_hash(DLG_STR("cid-11891@127.0.0.1")), 0xacecba86f6776b61u);
+	ck_assert_uint_eq(dlg_str_hash(DLG_STR_NONE), 0xfdbdf6ac4fc52e7fu);
+}
+END_TEST
+
+/* The first results of the authors' test: key 0 1 2 ... 15, and 0, 1, 2 ... as the text. */
+START_TEST(the_secret_hash_is_siphash)
+{
+	static const uint64_t key[2] = { 0x0706050403020100u, 0x0f0e0d0c0b0a0908u };
+	static const uint64_t expected[] = {
+		0x726fdb47dd0e0e31u, 0x74f839c593dc67fdu, 0x0d6c8009d9a94f5au, 0x85676696d7fb7e2du,
+		0xcf2794e0277187b7u, 0x18765564cd99a68du, 0xcbc9466e58fee3ceu, 0xab0200f58b01d137u,
+		0x93f5f5799a932462u, 0x9e0082df0ba9e4b0u, 0x7a5dbbc594ddb9f3u, 0xf4b32f46226bada7u,
+		0x751e8fbc860ee5fbu, 0x14ea5627c0843d90u, 0xf723ca908e7af2eeu, 0xa129ca6149be45e5u,
+	};
+	char text[16];
+
+	for (size_t i = 0; i < 16; i++) {
+		text[i] = (char)i;
+		ck_assert_uint_eq(dlg_str_hash_secret(key, (struct dlg_str){ text, i }),
+				  expected[i]);
+	}
+}
+END_TEST
+
+/* Of dlg_str_hash() a collision is known. */
+START_TEST(collisions_do_not_survive_a_secret)
+{
+	struct dlg_str a = DLG_STR("8yn0iYCKYHlIj4-BwPqk"), b = DLG_STR("GReLUrM4wMqfg9yzV3KQ");
+	uint64_t key[2] = { 0, 1 };
+
+	ck_assert_uint_eq(dlg_str_hash(a), dlg_str_hash(b));
+	for (; key[0] < 1000; key[0]++)
+		ck_assert_uint_ne(dlg_str_hash_secret(key, a), dlg_str_hash_secret(key, b));
+}
+END_TEST
+
 int main(void)
 {
 	return unit_run("dlg_str",
@@ -144,6 +184,8 @@ int main(void)
 				    numbers_are_parsed_strictly, buffer_grows_and_keeps_its_content,
 				    buffer_text_is_terminated,
 				    buffer_without_memory_keeps_what_it_has,
-				    control_bytes_become_dots, NULL },
+				    control_bytes_become_dots,
+				    the_hash_stays_what_it_was, the_secret_hash_is_siphash,
+				    collisions_do_not_survive_a_secret, NULL },
 			10);
 }

@@ -24,14 +24,20 @@ static inline int unit_run_case(const char *name, TCase *tcase)
 	return failed != 0;
 }
 
+/* Add the tests of a list ended by NULL. */
+static inline void unit_add(TCase *tcase, const TTest *const *tests)
+{
+	for (; *tests; tests++)
+		tcase_add_test(tcase, *tests);
+}
+
 /* Run the tests (a list ended by NULL), each in a process of its own; `seconds` each may take. */
 static inline int unit_run(const char *name, const TTest *const *tests, double seconds)
 {
 	TCase *tcase = tcase_create(name);
 
 	tcase_set_timeout(tcase, seconds);
-	for (; *tests; tests++)
-		tcase_add_test(tcase, *tests);
+	unit_add(tcase, tests);
 	return unit_run_case(name, tcase);
 }
 

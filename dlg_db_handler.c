@@ -1,0 +1,951 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "dlg_db_handler.h"
+
+#include "dialog.h"
+#include "dlg_cb.h"
+#include "dlg_db_image.h"
+#include "dlg_db_restore.h"
+#include "dlg_db_store.h"
+#include "dlg_journal.h"
+#include "dlg_mem.h"
+
+#include <semaphore.h>
+#include <signal.h>
+#include <time.h>
+
+enum {
+	BATCH = DLG_DB_STORE_BATCH,
+	IDLE_MS = 1000,
+	BACKOFF_MIN_MS = 200,
+	BACKOFF_MAX_MS = 5000,
+	STOP_MS = 10000,
+	STOP_TRIES = 6,
+	STOP_TRIES_JOURNAL = 2,       /* nothing is lost by leaving early */
+	SEGMENT_BYTES = 16 << 20,     /* of the journal, then a new one begins */
+	REWRITE_BYTES = 64 << 20,     /* with the database away: then it is written anew */
+};
+
+/* A dialog's place on the change log. It belongs to the dialog until that ends, and to the writer
+ * from then on. Pushed under the entry lock of the dialog only. */
+struct dlg_db_mark {
+	struct dlg_db_mark *next;
+	uint32_t h_entry, h_id;
+	uint64_t since_ms;
+	uint32_t queued; /* it is on the log */
+	uint32_t ended;  /* a tombstone */
+	uint32_t stored; /* there may be a row: the writer's, and set at start */
+};
+
+static struct log {
+	struct dlg_db_mark *incoming;              /* newest first; anybody pushes, the writer takes all */
+	struct dlg_db_mark *first, **last;         /* oldest first: the writer's */
+	struct dlg_db_mark *batch[BATCH];          /* being written: the writer's */
+	unsigned n_batch;
+	uint32_t sleeping;
+	sem_t wake;
+	uint64_t oldest_since;       /* 0: nothing waits */
+	uint64_t rate_second, rate_count;
+	struct dlg_db_info info;
+} *log_; /* shared */
+
+static int ready; /* start was successful: there is something to save at exit */
+
+/* The writer's own. */
+static struct {
+	uint64_t next_try, backoff;
+	int complained;
+	int guarded;          /* signals are blocked but at certain points */
+	int old_segments;     /* of the journal are there */
+	int barrier_set;
+	uint64_t barrier;     /* marks that must be saved before they can go */
+	int rewrite;          /* the current segment is for all that counts, once more */
+	uint64_t rewrite_at;
+} w;
+
+/* ---- the change log ---- */
+
+static int mode(void)
+{
+	return dialog_conf.db_mode;
+}
+
+/* Entry lock of the dialog held. */
+static void push_locked(struct dlg_db_mark *m)
+{
+	struct dlg_db_mark *head;
+	uint64_t nothing = 0;
+
+	if (__atomic_exchange_n(&m->queued, 1, __ATOMIC_ACQ_REL))
+		return;
+	m->since_ms = host_mono_ms();
+	head = __atomic_load_n(&log_->incoming, __ATOMIC_RELAXED);
+	do {
+		m->next = head;
+	} while (!__atomic_compare_exchange_n(&log_->incoming, &head, m, 1, __ATOMIC_RELEASE,
+					      __ATOMIC_RELAXED));
+	__atomic_fetch_add(&log_->info.queue, 1, __ATOMIC_RELAXED);
+	__atomic_compare_exchange_n(&log_->oldest_since, &nothing, m->since_ms, 0, __ATOMIC_RELAXED,
+				    __ATOMIC_RELAXED);
+}
+
+static void wake_writer(void)
+{
+	if (mode() == DLG_DB_REALTIME && __atomic_exchange_n(&log_->sleeping, 0, __ATOMIC_ACQ_REL))
+		sem_post(&log_->wake);
+}
+
+static struct dlg_db_mark *mark_new(const struct dlg_cell *dlg)
+{
+	struct dlg_db_mark *m = dlg_mem_alloc(sizeof(*m));
+
+	if (!m)
+		__atomic_fetch_add(&log_->info.unsaved, 1, __ATOMIC_RELAXED);
+	else
+		*m = (struct dlg_db_mark){ .h_entry = dlg->h_entry, .h_id = dlg->h_id };
+	return m;
+}
+
+/* What a change means for the journal, copied under the lock. */
+struct change {
+	int wanted, ended;
+	uint32_t version;
+	struct dlg_buf image;
+};
+
+static int is_answered(const struct dlg_cell *dlg)
+{
+	return dlg->state == DLG_STATE_CONFIRMED_NA || dlg->state == DLG_STATE_CONFIRMED;
+}
+
+static void note_alive_locked(struct dlg_cell *dlg, struct change *c)
+{
+	if (!dlg->mark)
+		dlg->mark = mark_new(dlg);
+	if (!dlg->mark)
+		return;
+	push_locked(dlg->mark);
+	c->wanted = 1;
+	c->version = ++dlg->db_copied;
+	if (dlg_journal_on())
+		dlg_db_image_locked(dlg, &c->image);
+}
+
+static void note_end_locked(struct dlg_cell *dlg, struct change *c)
+{
+	if (dlg->mark) {
+		__atomic_store_n(&dlg->mark->ended, 1, __ATOMIC_RELEASE);
+		push_locked(dlg->mark);
+		dlg->mark = NULL;
+		dlg->db_copied++;
+	}
+	c->ended = 1;
+	c->wanted = dlg->db_journaled < dlg->db_copied;
+	c->version = dlg->db_copied;
+}
+
+static void note_locked(struct dlg_cell *dlg, struct change *c)
+{
+	if (is_answered(dlg))
+		note_alive_locked(dlg, c);
+	else if (dlg->state == DLG_STATE_DELETED || dlg->state == DLG_STATE_NONE)
+		note_end_locked(dlg, c);
+}
+
+static void journal(struct dlg_cell *dlg, uint32_t held, const struct change *c)
+{
+	struct dlg_journal_record r = { .h_entry = dlg->h_entry, .h_id = dlg->h_id,
+					.version = c->version, .ended = c->ended,
+					.image = dlg_buf_view(&c->image) };
+
+	if (c->image.failed || dlg_journal_append(held, &r) < 0)
+		return;
+	dlg_hash_lock(dlg);
+	if (dlg->db_journaled < c->version)
+		dlg->db_journaled = c->version;
+	dlg_hash_unlock(dlg);
+}
+
+static void note(struct dlg_cell *dlg, struct change *c)
+{
+	dlg_hash_lock(dlg);
+	note_locked(dlg, c);
+	dlg_hash_unlock(dlg);
+}
+
+static int writes_at_run_time(void)
+{
+	return log_ && (mode() == DLG_DB_REALTIME || mode() == DLG_DB_DELAYED);
+}
+
+void dlg_db_changed(struct dlg_cell *dlg)
+{
+	struct change c = { 0 };
+	uint32_t held;
+
+	if (!writes_at_run_time())
+		return;
+	if (!dlg_journal_on()) {
+		note(dlg, &c);
+	} else {
+		held = dlg_journal_hold();
+		note(dlg, &c);
+		if (c.wanted)
+			journal(dlg, held, &c);
+		dlg_journal_release(held);
+		dlg_buf_free(&c.image);
+	}
+	if (c.wanted)
+		wake_writer();
+}
+
+static int behind(struct dlg_cell *dlg)
+{
+	int ret;
+
+	dlg_hash_lock(dlg);
+	ret = dlg->db_journaled < dlg->db_copied || (is_answered(dlg) && !dlg->mark) ||
+	      (dlg->state == DLG_STATE_DELETED && dlg->mark);
+	dlg_hash_unlock(dlg);
+	return ret;
+}
+
+void dlg_db_settle(struct dlg_cell *dlg)
+{
+	if (writes_at_run_time() && dlg_journal_on() && behind(dlg))
+		dlg_db_changed(dlg);
+}
+
+/* ---- the writer's lists ---- */
+
+static void append(struct dlg_db_mark *m)
+{
+	m->next = NULL;
+	*log_->last = m;
+	log_->last = &m->next;
+}
+
+/* Everything that came in goes behind what is there, the oldest first. */
+static void take_incoming(void)
+{
+	struct dlg_db_mark *m = __atomic_exchange_n(&log_->incoming, NULL, __ATOMIC_ACQUIRE), *reversed = NULL;
+
+	while (m) {
+		struct dlg_db_mark *next = m->next;
+
+		m->next = reversed;
+		reversed = m;
+		m = next;
+	}
+	while ((m = reversed)) {
+		reversed = m->next;
+		append(m);
+	}
+}
+
+static struct dlg_db_mark *take_first(void)
+{
+	struct dlg_db_mark *m = log_->first;
+
+	log_->first = m->next;
+	if (!log_->first)
+		log_->last = &log_->first;
+	__atomic_fetch_sub(&log_->info.queue, 1, __ATOMIC_RELAXED);
+	/* from now on further changes put it on the log again */
+	__atomic_store_n(&m->queued, 0, __ATOMIC_RELEASE);
+	return m;
+}
+
+static void put_first(struct dlg_db_mark *m)
+{
+	m->next = log_->first;
+	if (!log_->first)
+		log_->last = &m->next;
+	log_->first = m;
+	__atomic_fetch_add(&log_->info.queue, 1, __ATOMIC_RELAXED);
+}
+
+/* A batch that was not written comes first next time, unless it is on the log again already. */
+static void put_back_batch(void)
+{
+	while (log_->n_batch) {
+		struct dlg_db_mark *m = log_->batch[--log_->n_batch];
+
+		if (!__atomic_exchange_n(&m->queued, 1, __ATOMIC_ACQ_REL))
+			put_first(m);
+	}
+}
+
+static void note_oldest(void)
+{
+	uint64_t since = log_->first ? log_->first->since_ms : 0;
+
+	if (!since && __atomic_load_n(&log_->incoming, __ATOMIC_RELAXED))
+		since = host_mono_ms();
+	__atomic_store_n(&log_->oldest_since, since, __ATOMIC_RELAXED);
+}
+
+/* ---- writing ---- */
+
+/* A batch as rows: views into the images. */
+static struct {
+	struct dlg_buf image[BATCH];
+	struct db_value rows[BATCH][DLG_ROW_N];
+	struct dlg_db_mark *row_mark[BATCH];
+	struct dlg_db_name dead[BATCH];
+	struct dlg_db_mark *dead_mark[BATCH];
+	unsigned n_rows, n_dead, n_deletes; /* a short call has no row to delete */
+} out;
+
+static struct dlg_str node_name(void)
+{
+	return dlg_str_of(dialog_conf.db_node ? dialog_conf.db_node : "");
+}
+
+static int copy_locked(const struct dlg_cell *dlg, const struct dlg_db_mark *m, struct dlg_buf *image)
+{
+	if (!is_answered(dlg) || dlg->mark != m)
+		return 0; /* it has just ended: the tombstone is on its way */
+	dlg_db_image_locked(dlg, image);
+	return 1;
+}
+
+static int copy(const struct dlg_db_mark *m, struct dlg_buf *image)
+{
+	struct dlg_cell *dlg = dlg_hash_get(m->h_entry, m->h_id, DLG_BY_LOCAL);
+	int alive;
+
+	if (!dlg)
+		return 0;
+	dlg_buf_reset(image);
+	dlg_hash_lock(dlg);
+	alive = copy_locked(dlg, m, image);
+	dlg_hash_unlock(dlg);
+	dlg_hash_put(dlg, DLG_BY_LOCAL);
+	return alive && !image->failed;
+}
+
+static void add_to_batch(struct dlg_db_mark *m)
+{
+	struct dlg_buf *image = &out.image[out.n_rows];
+
+	if (__atomic_load_n(&m->ended, __ATOMIC_ACQUIRE)) {
+		out.dead_mark[out.n_dead++] = m;
+		if (m->stored)
+			out.dead[out.n_deletes++] = (struct dlg_db_name){ m->h_entry, m->h_id };
+		return;
+	}
+	if (!copy(m, image) ||
+	    dlg_row_values(dlg_buf_view(image), node_name(), out.rows[out.n_rows]) < 0)
+		return;
+	m->stored = 1; /* a commit whose answer is lost may have happened */
+	out.row_mark[out.n_rows++] = m;
+}
+
+static void make_batch(unsigned max)
+{
+	out.n_rows = out.n_dead = out.n_deletes = 0;
+	while (log_->first && log_->n_batch < max) {
+		log_->batch[log_->n_batch++] = log_->first;
+		add_to_batch(take_first());
+	}
+}
+
+static void tell_saved(const struct dlg_db_mark *m)
+{
+	struct dlg_cell *dlg = dlg_hash_get(m->h_entry, m->h_id, DLG_BY_LOCAL);
+
+	if (dlg && dlg_cb_wanted(dlg, DLGCB_SAVED))
+		dlg_cb_run(dlg, DLGCB_SAVED, NULL);
+	dlg_hash_put(dlg, DLG_BY_LOCAL);
+}
+
+static void count_rate(unsigned n)
+{
+	uint64_t second = host_mono_ms() / 1000;
+
+	if (second != log_->rate_second) {
+		log_->info.rate = second == log_->rate_second + 1 ? log_->rate_count : 0;
+		log_->rate_second = second;
+		log_->rate_count = 0;
+	}
+	log_->rate_count += n;
+}
+
+/* The batch is in the database. */
+static void finish_batch(void)
+{
+	unsigned n = log_->n_batch;
+
+	log_->n_batch = 0;
+	log_->info.rows += out.n_rows;
+	log_->info.deleted += out.n_deletes;
+	log_->info.batches++;
+	count_rate(out.n_rows + out.n_deletes);
+	for (unsigned i = 0; i < out.n_rows; i++)
+		tell_saved(out.row_mark[i]);
+	for (unsigned i = 0; i < out.n_dead; i++)
+		dlg_mem_free(out.dead_mark[i]);
+	w.barrier -= w.barrier < n ? w.barrier : n;
+}
+
+/* The host ends its processes by a signal, wherever they are: the writer lets it come only where the
+ * lists are whole. */
+static void let_signals_come(int yes)
+{
+	static const int faults[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT };
+	sigset_t set;
+
+	if (!w.guarded)
+		return;
+	sigfillset(&set);
+	for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)
+		sigdelset(&set, faults[i]);
+	sigprocmask(yes ? SIG_UNBLOCK : SIG_BLOCK, &set, NULL);
+}
+
+static enum dlg_db_wrote write_out(void)
+{
+	enum dlg_db_wrote ret;
+
+	if (!out.n_rows && !out.n_deletes)
+		return DLG_DB_WROTE;
+	let_signals_come(1);
+	ret = dlg_db_store_write((const struct db_value(*)[DLG_ROW_N])out.rows, out.n_rows,
+				 out.dead, out.n_deletes);
+	let_signals_come(0);
+	return ret;
+}
+
+/* The database is away: what was in hand waits, and so does whoever counted on it. */
+static int give_up(void)
+{
+	put_back_batch();
+	w.barrier_set = 0;
+	return -1;
+}
+
+static void refuse_row(void)
+{
+	const struct dlg_db_mark *m = out.n_rows ? out.row_mark[0] : out.dead_mark[0];
+
+	log_->info.refused++;
+	host_log(HOST_ERROR, "database %s refuses the row of dialog %u:%u: %s", dlg_db_store_name(),
+		 m->h_entry, m->h_id, dlg_db_store_error());
+	for (unsigned i = 0; i < out.n_dead; i++)
+		dlg_mem_free(out.dead_mark[i]);
+	log_->n_batch = 0;
+	w.barrier -= w.barrier != 0;
+}
+
+/* A batch that was refused is written one by one: the others must not suffer. */
+static int write_singly(unsigned n)
+{
+	put_back_batch();
+	w.barrier_set = 0;
+	for (unsigned i = 0; i < n && log_->first; i++) {
+		make_batch(1);
+		switch (write_out()) {
+		case DLG_DB_WROTE:
+			finish_batch();
+			break;
+		case DLG_DB_REFUSED:
+			refuse_row();
+			break;
+		default:
+			return give_up();
+		}
+	}
+	return (int)n;
+}
+
+static int write_batch(void)
+{
+	unsigned n;
+
+	make_batch(BATCH);
+	n = log_->n_batch;
+	switch (write_out()) {
+	case DLG_DB_WROTE:
+		finish_batch();
+		return (int)n;
+	case DLG_DB_REFUSED:
+		log_->info.errors++;
+		return write_singly(n);
+	default:
+		log_->info.errors++;
+		return give_up();
+	}
+}
+
+/* ---- the connection ---- */
+
+static void lost(uint64_t now)
+{
+	dlg_db_store_close();
+	log_->info.connected = 0;
+	w.backoff = w.backoff ? w.backoff * 2 : BACKOFF_MIN_MS;
+	if (w.backoff > BACKOFF_MAX_MS)
+		w.backoff = BACKOFF_MAX_MS;
+	w.next_try = now + w.backoff;
+	if (!w.complained)
+		host_log(HOST_ERROR,
+			 "database %s is away: %s: calls go on, changes wait%s; trying again every "
+			 "few seconds",
+			 dlg_db_store_name(), dlg_db_store_error(),
+			 dlg_journal_on() ? " and are in the journal" : "");
+	w.complained = 1;
+}
+
+static int open_store(void)
+{
+	int ret;
+
+	let_signals_come(1);
+	ret = dlg_db_store_open();
+	let_signals_come(0);
+	return ret;
+}
+
+/* 0, or -1: not now. */
+static int connect_if_due(void)
+{
+	if (dlg_db_store_is_open())
+		return 0;
+	if (host_mono_ms() < w.next_try)
+		return -1;
+	if (open_store() < 0) {
+		log_->info.errors++;
+		lost(host_mono_ms());
+		return -1;
+	}
+	log_->info.connected = 1;
+	w.backoff = 0;
+	if (w.complained)
+		host_log(HOST_NOTICE, "database %s is back: %llu changes wait", dlg_db_store_name(),
+			 (unsigned long long)log_->info.queue);
+	w.complained = 0;
+	return 0;
+}
+
+int dlg_db_write_some(void)
+{
+	int n;
+
+	take_incoming();
+	note_oldest();
+	if (!log_->first)
+		return 0;
+	if (connect_if_due() < 0)
+		return -1;
+	n = write_batch();
+	if (n < 0)
+		lost(host_mono_ms());
+	note_oldest();
+	return n;
+}
+
+/* ---- segments of the journal ---- */
+
+static void rewrite_alive(struct dlg_cell *dlg, uint32_t held)
+{
+	struct change c = { 0 };
+
+	dlg_hash_lock(dlg);
+	if (is_answered(dlg) && dlg->mark) {
+		c.wanted = 1;
+		c.version = ++dlg->db_copied;
+		dlg_db_image_locked(dlg, &c.image);
+	}
+	dlg_hash_unlock(dlg);
+	if (c.wanted)
+		journal(dlg, held, &c);
+	dlg_buf_free(&c.image);
+}
+
+static void rewrite_dead(uint32_t held)
+{
+	for (const struct dlg_db_mark *m = log_->first; m; m = m->next) {
+		struct dlg_journal_record r = { .h_entry = m->h_entry, .h_id = m->h_id,
+						.version = UINT64_MAX, .ended = 1 };
+
+		if (__atomic_load_n(&m->ended, __ATOMIC_ACQUIRE))
+			dlg_journal_append(held, &r);
+	}
+}
+
+/* The database stays away and the journal grows: everything that counts goes to a new segment once
+ * more, so that the old ones can go. */
+static void rewrite_journal(void)
+{
+	uint32_t held = dlg_journal_hold();
+	struct dlg_hash_cursor cur = { 0 };
+	struct dlg_journal_info before, after;
+	struct dlg_cell *dlg;
+
+	dlg_journal_get_info(&before);
+	take_incoming();
+	rewrite_dead(held);
+	while (dlg_hash_page(&cur, &dlg, 1, DLG_BY_LOCAL)) {
+		rewrite_alive(dlg, held);
+		dlg_hash_put(dlg, DLG_BY_LOCAL);
+	}
+	dlg_journal_release(held);
+	dlg_journal_get_info(&after);
+	w.rewrite = 0;
+	w.rewrite_at = 4 * after.bytes > REWRITE_BYTES ? 4 * after.bytes : REWRITE_BYTES;
+	if (after.errors == before.errors) {
+		dlg_journal_drop_old();
+		w.old_segments = 0;
+	}
+}
+
+static void begin_segment(void)
+{
+	if (dlg_journal_rotate() == 0) {
+		w.old_segments = 1;
+		w.barrier_set = 0;
+	}
+}
+
+/* What waits now must be saved before the old segments can go: all that is in them is on the log
+ * once nobody holds them. */
+static void set_barrier(void)
+{
+	take_incoming();
+	w.barrier = log_->info.queue;
+	w.barrier_set = 1;
+}
+
+/* The old segments are closed: when can they go? */
+static void settle_old_segments(uint64_t bytes)
+{
+	if (w.rewrite) {
+		rewrite_journal();
+		return;
+	}
+	if (!w.barrier_set)
+		set_barrier();
+	if (!w.barrier) {
+		dlg_journal_drop_old();
+		w.old_segments = 0;
+	} else if (!dlg_db_store_is_open() && bytes > w.rewrite_at) {
+		begin_segment();
+		w.rewrite = 1;
+	}
+}
+
+static void keep_journal(void)
+{
+	struct dlg_journal_info info;
+
+	if (!dlg_journal_on())
+		return;
+	dlg_journal_get_info(&info);
+	if (!w.old_segments && info.bytes > SEGMENT_BYTES)
+		begin_segment();
+	if (w.old_segments && !dlg_journal_old_held())
+		settle_old_segments(info.bytes);
+}
+
+/* ---- the writer process ---- */
+
+static void sleep_until(uint64_t ms)
+{
+	uint64_t now = host_mono_ms();
+	uint64_t wait = ms > now ? ms - now : 0;
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	ts.tv_sec += (time_t)(wait / 1000);
+	ts.tv_nsec += (long)(wait % 1000) * 1000000;
+	if (ts.tv_nsec >= 1000000000) {
+		ts.tv_sec++;
+		ts.tv_nsec -= 1000000000;
+	}
+	let_signals_come(1);
+	sem_clockwait(&log_->wake, CLOCK_MONOTONIC, &ts);
+	let_signals_come(0);
+}
+
+/* Sleep until there is something to do, a second at most. With the database away nobody needs to
+ * wake the writer. */
+static void wait_for_work(void)
+{
+	uint64_t now = host_mono_ms();
+	int away = now < w.next_try;
+
+	__atomic_store_n(&log_->sleeping, !away, __ATOMIC_SEQ_CST);
+	if (away || (!log_->first && !__atomic_load_n(&log_->incoming, __ATOMIC_SEQ_CST)))
+		sleep_until(away && w.next_try < now + IDLE_MS ? w.next_try : now + IDLE_MS);
+	__atomic_store_n(&log_->sleeping, 0, __ATOMIC_SEQ_CST);
+}
+
+/* Everything that waits, batch by batch; the journal is looked after in between. */
+static void drain(void (*idle)(void))
+{
+	uint64_t last = host_mono_ms();
+
+	do {
+		keep_journal();
+		if (idle && host_mono_ms() - last > IDLE_MS) {
+			idle();
+			last = host_mono_ms();
+		}
+	} while (dlg_db_write_some() > 0);
+	keep_journal();
+}
+
+static void run_delayed(void (*idle)(void))
+{
+	uint64_t period = (uint64_t)dialog_conf.db_update_period * 1000, due;
+
+	for (due = host_mono_ms() + period;; due += period) {
+		while (host_mono_ms() < due) {
+			sleep_until(host_mono_ms() + IDLE_MS);
+			if (idle)
+				idle();
+			count_rate(0);
+		}
+		drain(idle);
+	}
+}
+
+void dlg_db_work(void)
+{
+	drain(NULL);
+}
+
+void dlg_db_run(void (*idle)(void))
+{
+	w.guarded = 1;
+	let_signals_come(0);
+	connect_if_due();
+	if (mode() == DLG_DB_DELAYED)
+		run_delayed(idle);
+	for (;;) {
+		drain(idle);
+		count_rate(0);
+		if (idle)
+			idle();
+		wait_for_work();
+	}
+}
+
+int dlg_db_has_writer(void)
+{
+	return mode() == DLG_DB_REALTIME || mode() == DLG_DB_DELAYED;
+}
+
+/* ---- start ---- */
+
+static int create_log(void)
+{
+	log_ = host_shm_alloc(sizeof(*log_));
+	if (!log_)
+		return -1;
+	memset(log_, 0, sizeof(*log_));
+	log_->last = &log_->first;
+	return sem_init(&log_->wake, 1, 0);
+}
+
+static int open_journal(void)
+{
+	const char *dir = dialog_conf.db_journal_dir;
+
+	if (mode() != DLG_DB_REALTIME || (dir && !*dir))
+		return 0;
+	return dlg_journal_open(dir ? dir : host_state_dir(), node_name(), DLG_ROW_LAYOUT);
+}
+
+/* What the journal of the last run knew is on its way to the database; until it is there the old
+ * segments stay. */
+static int start_journal(unsigned changes)
+{
+	if (!dlg_journal_on())
+		return 0;
+	if (dlg_journal_rotate() < 0)
+		return -1;
+	w.old_segments = 1;
+	w.rewrite_at = REWRITE_BYTES;
+	if (!changes)
+		dlg_journal_drop_old();
+	return 0;
+}
+
+void dlg_db_push_restored(struct dlg_cell *dlg, uint64_t version)
+{
+	if (!writes_at_run_time())
+		return;
+	dlg_hash_lock(dlg);
+	dlg->mark = mark_new(dlg);
+	if (dlg->mark)
+		dlg->mark->stored = 1;
+	if (dlg->mark && version)
+		push_locked(dlg->mark);
+	dlg->db_copied = dlg->db_journaled = (uint32_t)version;
+	dlg_hash_unlock(dlg);
+}
+
+int dlg_db_push_dead(uint32_t h_entry, uint32_t h_id)
+{
+	struct dlg_db_mark *m = dlg_mem_alloc(sizeof(*m));
+
+	if (!m)
+		return -1;
+	*m = (struct dlg_db_mark){ .h_entry = h_entry, .h_id = h_id, .ended = 1, .stored = 1 };
+	push_locked(m);
+	return 0;
+}
+
+/* SHUTDOWN: rows of calls that go on and may end before the next exit must not revive them. */
+static int delete_restored(void)
+{
+	struct dlg_db_name names[BATCH];
+	struct dlg_hash_cursor cur = { 0 };
+	struct dlg_cell *page[BATCH];
+	unsigned n;
+
+	while ((n = dlg_hash_page(&cur, page, BATCH, DLG_BY_LOCAL))) {
+		for (unsigned i = 0; i < n; i++) {
+			names[i] = (struct dlg_db_name){ page[i]->h_entry, page[i]->h_id };
+			dlg_hash_put(page[i], DLG_BY_LOCAL);
+		}
+		if (dlg_db_store_write(NULL, 0, names, n) != DLG_DB_WROTE)
+			return -1;
+	}
+	return 0;
+}
+
+static int restore_all(void)
+{
+	struct dlg_db_restored r = { 0 };
+
+	if (open_journal() < 0 || dlg_db_store_check() < 0 || dlg_db_restore(&r) < 0)
+		return -1;
+	log_->info.restored = r.restored;
+	log_->info.skipped = r.skipped;
+	if (mode() == DLG_DB_SHUTDOWN && delete_restored() < 0) {
+		host_log(HOST_ERROR, "database %s: the restored rows cannot be deleted: %s",
+			 dlg_db_store_name(), dlg_db_store_error());
+		return -1;
+	}
+	return start_journal(r.changes);
+}
+
+int dlg_db_init(void)
+{
+	int ret;
+
+	if (mode() == DLG_DB_NO_DB)
+		return 0;
+	if (dlg_db_store_init() < 0)
+		return -1;
+	if (create_log() < 0) {
+		host_log(HOST_ERROR, "not enough shared memory for the change log");
+		return -1;
+	}
+	if (dlg_db_store_open() < 0) {
+		host_log(HOST_ERROR,
+			 "parameter db_url: database %s cannot be reached: %s: allowed is a "
+			 "database that runs, or db_mode 0",
+			 dlg_db_store_name(), dlg_db_store_error());
+		return -1;
+	}
+	ret = restore_all();
+	dlg_db_store_close();
+	ready = ret == 0;
+	return ret;
+}
+
+void dlg_db_announce(void)
+{
+	struct dlg_hash_cursor cur = { 0 };
+	struct dlg_cell *dlg;
+
+	if (!log_ || !log_->info.restored)
+		return;
+	while (dlg_hash_page(&cur, &dlg, 1, DLG_BY_LOCAL)) {
+		dlg_cb_run(dlg, DLGCB_LOADED, NULL);
+		dlg_hash_put(dlg, DLG_BY_LOCAL);
+	}
+}
+
+/* ---- exit ---- */
+
+/* SHUTDOWN: now everything is worth a row. */
+static void push_all(void)
+{
+	struct dlg_hash_cursor cur = { 0 };
+	struct dlg_cell *dlg;
+
+	while (dlg_hash_page(&cur, &dlg, 1, DLG_BY_LOCAL)) {
+		struct change c = { 0 };
+
+		note(dlg, &c);
+		dlg_hash_put(dlg, DLG_BY_LOCAL);
+	}
+}
+
+static void report_stop(uint64_t total, uint64_t left)
+{
+	if (!left)
+		host_log(HOST_INFO, "database %s: all changes are saved (%llu at exit)",
+			 dlg_db_store_name(), (unsigned long long)total);
+	else
+		host_log(HOST_ERROR, "database %s: %llu changes could not be saved: %s%s",
+			 dlg_db_store_name(), (unsigned long long)left, dlg_db_store_error(),
+			 dlg_journal_on() ? ": the journal keeps them for the next start" : "");
+}
+
+/* Write until nothing is left, or it is no use any more. */
+static void write_all(void)
+{
+	int tries = dlg_journal_on() ? STOP_TRIES_JOURNAL : STOP_TRIES;
+	uint64_t said = host_mono_ms(), end = said + STOP_MS;
+
+	w.next_try = 0;
+	while (log_->info.queue && tries && host_mono_ms() < end) {
+		if (dlg_db_write_some() < 0 && --tries)
+			host_pause((unsigned)w.backoff);
+		if (host_mono_ms() - said < 1000)
+			continue;
+		said = host_mono_ms();
+		host_log(HOST_NOTICE, "database %s: %llu changes still to be saved",
+			 dlg_db_store_name(), (unsigned long long)log_->info.queue);
+	}
+}
+
+void dlg_db_stop(void)
+{
+	uint64_t total;
+
+	if (!ready)
+		return;
+	ready = 0;
+	if (mode() == DLG_DB_SHUTDOWN)
+		push_all();
+	put_back_batch();
+	take_incoming();
+	total = log_->info.queue;
+	write_all();
+	report_stop(total, log_->info.queue);
+	dlg_journal_stop(!log_->info.queue);
+	dlg_db_store_close();
+	log_ = NULL;
+}
+
+void dlg_db_get_info(struct dlg_db_info *info)
+{
+	struct dlg_journal_info journal_info;
+	uint64_t since, now = host_mono_ms();
+
+	*info = (struct dlg_db_info){ 0 };
+	if (!log_)
+		return;
+	*info = log_->info;
+	since = __atomic_load_n(&log_->oldest_since, __ATOMIC_RELAXED);
+	info->oldest_ms = since && now > since ? now - since : 0;
+	dlg_journal_get_info(&journal_info);
+	info->journal_bytes = journal_info.bytes;
+	info->journal_errors = journal_info.errors;
+}

@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "dlg_db_image.h"
+
+#include "dialog.h"
+#include "dlg_mem.h"
+#include "dlg_vals.h"
+
+enum { STORED_FLAGS = DLG_F_BYE_ON_TIMEOUT | DLG_F_IN_PATH | DLG_F_LEG_LOST };
+
+/* ---- from a dialog ---- */
+
+static int is_live(const struct dlg_leg *leg)
+{
+	return leg->state == DLG_LEG_ANSWERED || leg->state == DLG_LEG_ENDING;
+}
+
+static const struct dlg_leg *next_live(const struct dlg_leg *leg)
+{
+	while (leg && !is_live(leg))
+		leg = leg->next;
+	return leg;
+}
+
+static void add_caller(const struct dlg_cell *dlg, struct dlg_buf *out)
+{
+	dlg_row_add_number(out, dlg->h_entry);
+	dlg_row_add_number(out, dlg->h_id);
+	dlg_row_add_text(out, dlg_hash_text(dlg, DLG_CALL_ID));
+	dlg_row_add_text(out, dlg_hash_text(dlg, DLG_FROM_URI));
+	dlg_row_add_text(out, dlg_hash_text(dlg, DLG_FROM_TAG));
+	dlg_row_add_text(out, dlg_hash_text(dlg, DLG_TO_URI));
+}
+
+/* The callee of a dialog whose leg was lost for want of memory: nothing is known of it. */
+static const struct dlg_leg unknown_leg;
+
+static uint32_t last_cseq(const struct dlg_leg *leg, enum dlg_dir dir)
+{
+	return leg->cseq[dir] > leg->own_cseq[dir] ? leg->cseq[dir] : leg->own_cseq[dir];
+}
+
+static void add_parties(const struct dlg_cell *dlg, const struct dlg_leg *leg, struct dlg_buf *out)
+{
+	const struct host_sock *sock = leg->sock ? leg->sock : dlg->caller_sock;
+
+	dlg_row_add_text(out, (struct dlg_str){ leg == &unknown_leg ? NULL : leg->tag, leg->tag_len });
+	dlg_row_add_number(out, last_cseq(leg, DLG_DIR_DOWNSTREAM));
+	dlg_row_add_number(out, last_cseq(leg, DLG_DIR_UPSTREAM));
+	dlg_row_add_text(out, dlg_hash_text(dlg, DLG_CALLER_ROUTES));
+	dlg_row_add_text(out, (struct dlg_str){ leg->route_set, leg->route_set_len });
+	dlg_row_add_text(out, (struct dlg_str){ dlg->caller_contact, dlg->caller_contact_len });
+	dlg_row_add_text(out, (struct dlg_str){ leg->contact, leg->contact_len });
+	dlg_row_add_text(out, host_sock_text(dlg->caller_sock));
+	dlg_row_add_text(out, host_sock_text(sock));
+}
+
+static void add_pair(struct dlg_buf *out, struct dlg_str name, struct dlg_str value)
+{
+	dlg_row_escape(out, name, "#|");
+	dlg_buf_add(out, DLG_STR("#"));
+	dlg_row_escape(out, value, "#|");
+	dlg_buf_add(out, DLG_STR("|"));
+}
+
+static void add_value(struct dlg_str name, struct dlg_str value, void *arg)
+{
+	add_pair(arg, name, value);
+}
+
+static void add_membership(int profile, struct dlg_str value, void *arg)
+{
+	add_pair(arg, dlg_profile_name(profile), value);
+}
+
+static void add_leg_text(struct dlg_buf *out, struct dlg_str v)
+{
+	dlg_row_escape(out, v, ",;");
+	dlg_buf_add(out, DLG_STR(","));
+}
+
+static void add_leg(const struct dlg_leg *leg, struct dlg_buf *out, int further)
+{
+	const uint32_t *sets[] = { leg->cseq, leg->own_cseq, leg->refresh_cseq, leg->invite_cseq };
+
+	dlg_buf_printf(out, "%u,%u,", leg->seen, leg->acked);
+	for (size_t i = 0; i < sizeof(sets) / sizeof(sets[0]); i++)
+		dlg_buf_printf(out, "%u,%u,", sets[i][DLG_DIR_DOWNSTREAM], sets[i][DLG_DIR_UPSTREAM]);
+	if (further) {
+		add_leg_text(out, (struct dlg_str){ leg->tag, leg->tag_len });
+		add_leg_text(out, (struct dlg_str){ leg->contact, leg->contact_len });
+		add_leg_text(out, (struct dlg_str){ leg->route_set, leg->route_set_len });
+		add_leg_text(out, host_sock_text(leg->sock));
+	}
+	dlg_buf_add(out, DLG_STR(";"));
+}
+
+static void add_legs(const struct dlg_leg *first, struct dlg_buf *out)
+{
+	size_t begun = dlg_row_begin_text(out);
+
+	for (const struct dlg_leg *leg = first; leg; leg = next_live(leg->next))
+		add_leg(leg, out, leg != first);
+	dlg_row_end_text(out, begun);
+}
+
+void dlg_db_image_locked(const struct dlg_cell *dlg, struct dlg_buf *out)
+{
+	const struct dlg_leg *leg = next_live(dlg->legs);
+	size_t begun;
+
+	add_caller(dlg, out);
+	add_parties(dlg, leg ? leg : &unknown_leg, out);
+	dlg_row_add_number(out, dlg->state);
+	dlg_row_add_number(out, dlg->start_time);
+	dlg_row_add_number(out, host_wall_s() + dlg_timer_left(dlg->expires));
+	begun = dlg_row_begin_text(out);
+	dlg_vals_each_locked(dlg, add_value, out);
+	dlg_row_end_text(out, begun);
+	begun = dlg_row_begin_text(out);
+	dlg_profile_each_locked(dlg, add_membership, out);
+	dlg_row_end_text(out, begun);
+	dlg_row_add_number(out, dlg->user_flags);
+	dlg_row_add_number(out, dlg->flags & STORED_FLAGS);
+	dlg_row_add_number(out, dlg->lifetime);
+	add_legs(leg, out);
+}
+
+/* ---- to a dialog ---- */
+
+static char *shared_copy(struct dlg_str v, int *failed)
+{
+	char *mem = v.len ? dlg_mem_alloc(v.len) : NULL;
+
+	if (mem)
+		memcpy(mem, v.s, v.len);
+	*failed |= v.len && !mem;
+	return mem;
+}
+
+static struct dlg_leg *make_leg(const struct dlg_row_leg *in)
+{
+	struct dlg_leg *leg = dlg_hash_leg_new(in->tag, in->route_set);
+	int failed = 0;
+
+	if (!leg)
+		return NULL;
+	leg->contact = shared_copy(in->contact, &failed);
+	if (failed) {
+		dlg_hash_leg_free(leg);
+		return NULL;
+	}
+	leg->contact_len = (uint16_t)in->contact.len;
+	leg->sock = host_sock_find(in->sock);
+	leg->state = DLG_LEG_ANSWERED;
+	leg->seen = in->seen;
+	leg->acked = in->acked;
+	memcpy(leg->cseq, in->cseq, sizeof(leg->cseq));
+	memcpy(leg->own_cseq, in->own_cseq, sizeof(leg->own_cseq));
+	memcpy(leg->refresh_cseq, in->refresh_cseq, sizeof(leg->refresh_cseq));
+	memcpy(leg->invite_cseq, in->invite_cseq, sizeof(leg->invite_cseq));
+	return leg;
+}
+
+static int make_legs(const struct dlg_row *row, struct dlg_cell *dlg)
+{
+	for (unsigned i = 0; i < row->n_legs; i++) {
+		struct dlg_leg *leg = make_leg(&row->leg[i]);
+
+		if (!leg)
+			return -1;
+		dlg_hash_leg_add_locked(dlg, leg, DLG_LEGS_MAX);
+	}
+	return 0;
+}
+
+/* Values and memberships were written newest first. */
+static int make_values(const struct dlg_row *row, struct dlg_cell *dlg)
+{
+	struct dlg_str list = row->vars, name, value;
+	struct dlg_buf pair = { 0 };
+	int ret = 0;
+
+	while (ret == 0 && dlg_row_next_pair(&list, &pair, &name, &value) > 0)
+		ret = dlg_vals_set(dlg, name, value);
+	dlg_vals_reverse(dlg);
+	dlg_buf_free(&pair);
+	return ret;
+}
+
+static int make_memberships(const struct dlg_row *row, struct dlg_cell *dlg, unsigned *lost)
+{
+	struct dlg_str list = row->profiles, name, value;
+	struct dlg_buf pair = { 0 };
+	int ret = 0;
+
+	while (ret == 0 && dlg_row_next_pair(&list, &pair, &name, &value) > 0) {
+		int profile = dlg_profile_find(name);
+
+		if (profile < 0)
+			(*lost)++;
+		else
+			ret = dlg_profile_join(dlg, profile, value);
+	}
+	dlg_profile_reverse(dlg);
+	dlg_buf_free(&pair);
+	return ret;
+}
+
+static void set_fields(const struct dlg_row *row, struct dlg_cell *dlg)
+{
+	int64_t left = row->timeout - host_wall_s();
+
+	dlg->user_flags = row->user_flags;
+	dlg->flags = row->flags & STORED_FLAGS;
+	dlg->start_time = row->start_time;
+	dlg->ack_by = UINT32_MAX;
+	dlg->expires = dlg_timer_after(left > 0 ? (uint64_t)left : 0);
+}
+
+static int sockets_ok(const struct dlg_row *row)
+{
+	for (unsigned i = 0; i < row->n_legs; i++) {
+		if (!host_sock_find(row->leg[i].sock))
+			return 0;
+	}
+	return host_sock_find(row->caller_sock) != NULL;
+}
+
+static struct dlg_cell *make_cell(const struct dlg_row *row)
+{
+	struct dlg_hash_new in = {
+		.call_id = row->call_id, .from_uri = row->from_uri, .to_uri = row->to_uri,
+		.from_tag = row->from_tag, .caller_routes = row->caller_routes,
+		.caller_contact = row->caller_contact,
+		.caller_sock = host_sock_find(row->caller_sock),
+		.invite_cseq = row->leg[0].invite_cseq[DLG_DIR_DOWNSTREAM],
+		.lifetime = row->lifetime ? row->lifetime : (uint32_t)dialog_conf.default_timeout,
+	};
+
+	return dlg_hash_new_cell(&in);
+}
+
+enum dlg_db_made dlg_db_image_make(const struct dlg_row *row, unsigned *lost,
+				   struct dlg_cell **out)
+{
+	enum dlg_event event = row->state == DLG_STATE_CONFIRMED ? DLG_EV_RESTORE
+								 : DLG_EV_RESTORE_NO_ACK;
+	struct dlg_cell *dlg;
+	int linked;
+
+	if (!sockets_ok(row))
+		return DLG_DB_NO_SOCKET;
+	dlg = make_cell(row);
+	if (!dlg)
+		return DLG_DB_NO_MEMORY;
+	set_fields(row, dlg);
+	linked = make_legs(row, dlg) < 0 ? -1 : dlg_hash_link(dlg, row->h_id, event);
+	if (linked < 1) {
+		dlg_hash_discard(dlg);
+		return linked < 0 ? DLG_DB_NO_MEMORY : DLG_DB_DUPLICATE;
+	}
+	*out = dlg;
+	if (make_values(row, dlg) < 0 || make_memberships(row, dlg, lost) < 0)
+		host_log(HOST_ERROR, "%s: restored without all of its values and profiles: no memory",
+			 dlg_hash_name(dlg));
+	return DLG_DB_MADE;
+}

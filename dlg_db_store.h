@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef DLG_DB_STORE_H
+#define DLG_DB_STORE_H
+/* Our table in the database, as the modes need it: over db/db.h, with the names of dialog_conf. One
+ * connection per process. */
+
+#include "dlg_row.h"
+
+enum { DLG_DB_STORE_BATCH = 64 };
+
+struct dlg_db_name {
+	uint32_t h_entry, h_id;
+};
+
+/* Check names and URL, find the driver. Main process. 0, or -1 with one log line. */
+int dlg_db_store_init(void);
+
+/* Connect. 0 or -1: dlg_db_store_error() says why. */
+int dlg_db_store_open(void);
+void dlg_db_store_close(void);
+int dlg_db_store_is_open(void);
+const char *dlg_db_store_error(void);
+
+/* The table is there, with our version and all columns. 0, or -1 with one log line that names what
+ * is missing and the command that makes it. */
+int dlg_db_store_check(void);
+
+/* Write rows and delete others, in one transaction. Results: */
+enum dlg_db_wrote {
+	DLG_DB_WROTE,
+	DLG_DB_AWAY,    /* the connection is gone; nothing was written */
+	DLG_DB_REFUSED, /* the database does not take a row; nothing was written */
+};
+enum dlg_db_wrote dlg_db_store_write(const struct db_value (*rows)[DLG_ROW_N], unsigned n,
+				     const struct dlg_db_name *dead, unsigned n_dead);
+
+/* Call `fn` for every row of our node, as it comes. 0 or -1. */
+typedef void dlg_db_store_fn(const struct db_value values[DLG_ROW_N], void *arg);
+int dlg_db_store_load(dlg_db_store_fn *fn, void *arg);
+
+/* The database without password, for log lines. */
+const char *dlg_db_store_name(void);
+
+#endif

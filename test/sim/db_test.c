@@ -1,0 +1,825 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Calls of the simulated proxy and what becomes of them in database and journal: in every mode, over
+ * restarts and kills, with a database that fails wherever it can. A "life" is a process with a proxy
+ * in it; lives follow each other over the same table and journal. */
+#include <ftw.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "../../dlg_cookie.h"
+#include "../../dlg_db_handler.h"
+#include "../../dlg_profile.h"
+#include "../../dlg_state.h"
+#include "../../dlg_vals.h"
+#include "../unit/unit.h"
+#include "sim_audit.h"
+#include "sim_call.h"
+#include "sim_db.h"
+
+enum { HASH_SIZE = 16 };
+
+static char dir[64], table_file[96];
+static struct sim_call call[8];
+
+/* ---- lives ---- */
+
+static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+{
+	(void)st;
+	(void)flag;
+	(void)ftw;
+	return remove(path);
+}
+
+static void set_up(void)
+{
+	snprintf(dir, sizeof(dir), "/tmp/dlgdb.XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	snprintf(table_file, sizeof(table_file), "%s/table", dir);
+}
+
+static void tear_down(void)
+{
+	nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+static void start(int mode)
+{
+	sim_db_use(mode);
+	sim_db_load(table_file);
+	if (mode != DLG_DB_REALTIME)
+		dialog_conf.db_journal_dir = NULL;
+	ck_assert_msg(sim_call_start(HASH_SIZE) == 0, "no start: %s",
+		      sim_log_find(HOST_ERROR, "") ? sim_log_find(HOST_ERROR, "") : "?");
+	for (int i = 0; i < 8; i++)
+		sim_call_init(&call[i], (unsigned)i);
+}
+
+/* The writer works until nothing is left, or the database is away. */
+static void drain(void)
+{
+	while (dlg_db_write_some() > 0)
+		;
+}
+
+/* How a life ends. */
+enum end { GRACEFUL, KILLED };
+
+static void live(int mode, void (*life)(void), enum end end)
+{
+	pid_t pid = fork();
+	int status;
+
+	ck_assert_int_ge(pid, 0);
+	if (!pid) {
+		dialog_conf.db_journal_dir = mode == DLG_DB_REALTIME ? dir : NULL;
+		start(mode);
+		life();
+		ck_assert_msg(!sim_violated(), "%s", sim_violated());
+		if (end == GRACEFUL)
+			dialog_stop();
+		sim_db_save(table_file);
+		_exit(0);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "a life failed: %#x", status);
+}
+
+/* ---- what the table says ---- */
+
+static const struct db_value *row_of(const struct sim_call *c)
+{
+	const struct dlg_cell *dlg = sim_peek(c);
+
+	return dlg ? sim_db_row(dlg->h_entry, dlg->h_id) : NULL;
+}
+
+static int64_t int_of(const struct sim_call *c, enum dlg_row_column column)
+{
+	const struct db_value *row = row_of(c);
+
+	ck_assert_msg(row != NULL, "the call has no row");
+	return row[column].number;
+}
+
+static const char *text_of(const struct sim_call *c, enum dlg_row_column column)
+{
+	static char text[4][1024];
+	static unsigned n;
+	const struct db_value *row = row_of(c);
+	char *out = text[n++ % 4];
+
+	ck_assert_msg(row != NULL, "the call has no row");
+	snprintf(out, 1024, "%.*s", DLG_STR_ARG(row[column].text));
+	return out;
+}
+
+static struct dlg_cell *cell(const struct sim_call *c)
+{
+	return (struct dlg_cell *)sim_peek(c);
+}
+
+/* What a script sets in a call. */
+static void furnish(struct sim_call *c)
+{
+	struct dlg_cell *dlg = cell(c);
+
+	dlg_vals_set(dlg, DLG_STR("acc"), DLG_STR("pre|paid#x\\y"));
+	dlg_vals_set(dlg, DLG_STR("raw"), DLG_STR("a\0b\r\n\xff"));
+	dlg_vals_set_flags(dlg, 0x80000001u, 0);
+	dlg_profile_join(dlg, dlg_profile_find(DLG_STR("caller")), DLG_STR("a|b#c"));
+	dlg_profile_join(dlg, dlg_profile_find(DLG_STR("caller")), DLG_STR("a|b#c"));
+	dlg_profile_join(dlg, dlg_profile_find(DLG_STR("out_bound")), DLG_STR_NONE);
+	dlg_db_changed(dlg);
+}
+
+static void check_furniture(const struct sim_call *c)
+{
+	struct dlg_buf value = { 0 };
+	struct dlg_str who = DLG_STR("a|b#c");
+
+	ck_assert_int_eq(dlg_vals_get(cell(c), DLG_STR("acc"), &value), 1);
+	ck_assert_view(dlg_buf_view(&value), "pre|paid#x\\y");
+	ck_assert_int_eq(dlg_vals_get(cell(c), DLG_STR("raw"), &value), 1);
+	ck_assert(dlg_str_eq(dlg_buf_view(&value), DLG_STR("a\0b\r\n\xff")));
+	dlg_buf_free(&value);
+	ck_assert_uint_eq(dlg_vals_flags(cell(c)), 0x80000001u);
+	ck_assert_uint_eq(dlg_profile_size(dlg_profile_find(DLG_STR("caller")), &who), 2);
+	ck_assert_uint_eq(dlg_profile_size(dlg_profile_find(DLG_STR("out_bound")), NULL), 1);
+}
+
+/* ---- one life ---- */
+
+static void rows_follow_a_call(void)
+{
+	sim_invite(&call[0]);
+	sim_answer(&call[0], 0, 180);
+	drain();
+	ck_assert_uint_eq(sim_db.rows, 0);
+	sim_answer(&call[0], 0, 200);
+	ck_assert_uint_eq(sim_db.rows, 0);
+	drain();
+	ck_assert_uint_eq(sim_db.rows, 1);
+	ck_assert_int_eq(int_of(&call[0], DLG_ROW_state), 3);
+	ck_assert_int_eq(int_of(&call[0], DLG_ROW_caller_cseq), call[0].invite_cseq);
+	ck_assert_int_eq(int_of(&call[0], DLG_ROW_callee_cseq), 0);
+	ck_assert_str_eq(text_of(&call[0], DLG_ROW_callid), call[0].call_id);
+	ck_assert_str_eq(text_of(&call[0], DLG_ROW_caller_contact), call[0].contact);
+	ck_assert_str_eq(text_of(&call[0], DLG_ROW_to_tag), call[0].leg[0].tag);
+	sim_ack(&call[0], 0);
+	drain();
+	ck_assert_int_eq(int_of(&call[0], DLG_ROW_state), 4);
+	furnish(&call[0]);
+	drain();
+	ck_assert_str_eq(text_of(&call[0], DLG_ROW_vars),
+			 "raw#a\\x00b\\x0d\\x0a\\xff|acc#pre\\|paid\\#x\\\\y|");
+	ck_assert_str_eq(text_of(&call[0], DLG_ROW_profiles),
+			 "out_bound#|caller#a\\|b\\#c|caller#a\\|b\\#c|");
+	ck_assert_int_eq(int_of(&call[0], DLG_ROW_script_flags), 0x80000001);
+	sim_within(&call[0], HOST_OTHER, DLG_DIR_UPSTREAM, 0, 200);
+	drain();
+	ck_assert_int_eq(int_of(&call[0], DLG_ROW_callee_cseq), (int64_t)call[0].leg[0].cseq);
+	sim_within(&call[0], HOST_BYE, DLG_DIR_UPSTREAM, 0, 200);
+	drain();
+	ck_assert_uint_eq(sim_db.rows, 0);
+	ck_assert_ptr_null(sim_violated());
+}
+
+START_TEST(realtime_rows_follow_a_call)
+{
+	live(DLG_DB_REALTIME, rows_follow_a_call, GRACEFUL);
+}
+END_TEST
+
+static void changes_coalesce(void)
+{
+	unsigned before;
+
+	sim_talk(&call[0]);
+	drain();
+	before = sim_db.calls[SIM_DB_UPSERT];
+	for (int i = 0; i < 100; i++)
+		furnish(&call[0]);
+	drain();
+	ck_assert_uint_eq(sim_db.calls[SIM_DB_UPSERT], before + 1);
+}
+
+START_TEST(changes_of_a_dialog_are_one_row)
+{
+	live(DLG_DB_REALTIME, changes_coalesce, GRACEFUL);
+}
+END_TEST
+
+static void short_call(void)
+{
+	struct dlg_db_info info;
+
+	sim_talk(&call[0]);
+	sim_within(&call[0], HOST_BYE, DLG_DIR_DOWNSTREAM, 0, 200);
+	dlg_db_get_info(&info);
+	ck_assert_uint_eq(info.queue, 1);
+	drain();
+	dlg_db_get_info(&info);
+	ck_assert_uint_eq(info.queue, 0);
+	ck_assert_uint_eq(sim_db.calls[SIM_DB_UPSERT] + sim_db.calls[SIM_DB_REMOVE], 0);
+}
+
+START_TEST(a_call_between_two_periods_is_never_written)
+{
+	live(DLG_DB_DELAYED, short_call, GRACEFUL);
+}
+END_TEST
+
+/* ---- the database fails ---- */
+
+static void outage(void)
+{
+	struct dlg_db_info info;
+
+	sim_talk(&call[0]);
+	sim_talk(&call[1]);
+	drain();
+	ck_assert_uint_eq(sim_db.rows, 2);
+	sim_db.away = 1;
+	sim_within(&call[0], HOST_BYE, DLG_DIR_DOWNSTREAM, 0, 200); /* ends in the outage */
+	sim_talk(&call[2]);                                        /* is born in it */
+	furnish(&call[1]);
+	for (int i = 0; i < 20; i++) {
+		drain();
+		sim_advance(1000);
+	}
+	dlg_db_get_info(&info);
+	ck_assert_uint_eq(info.queue, 3);
+	ck_assert_uint_ge(info.oldest_ms, 19000);
+	ck_assert_uint_eq(info.connected, 0);
+	ck_assert_uint_eq(sim_db.rows, 2);
+	ck_assert_ptr_nonnull(sim_log_find(HOST_ERROR, "is away"));
+	ck_assert_ptr_null(sim_log_find(HOST_DEBUG, "secret"));
+	sim_db.away = 0;
+	sim_advance(6000);
+	drain();
+	ck_assert_uint_eq(sim_db.rows, 2);
+	ck_assert_ptr_null(row_of(&call[0]));
+	ck_assert_str_eq(text_of(&call[2], DLG_ROW_callid), call[2].call_id);
+	ck_assert_str_ne(text_of(&call[1], DLG_ROW_vars), "");
+	dlg_db_get_info(&info);
+	ck_assert_uint_eq(info.queue, 0);
+}
+
+START_TEST(d12_after_an_outage_the_table_is_what_memory_is)
+{
+	live(_i ? DLG_DB_DELAYED : DLG_DB_REALTIME, outage, GRACEFUL);
+}
+END_TEST
+
+/* Every kind of call fails once, with and without effect. */
+static void fail_everywhere(void)
+{
+	for (int which = 0; which < SIM_DB_CALLS; which++) {
+		for (int after = 0; after < 2; after++) {
+			for (int i = 0; i < 4; i++) {
+				sim_call_init(&call[i], (unsigned)(which * 100 + after * 10 + i));
+				sim_talk(&call[i]);
+			}
+			drain();
+			sim_within(&call[0], HOST_BYE, DLG_DIR_DOWNSTREAM, 0, 200);
+			sim_db.lose_call = (enum sim_db_call)which;
+			sim_db.lose_after = after;
+			sim_db.lose_in = 1;
+			furnish(&call[1]);
+			drain();
+			sim_within(&call[2], HOST_BYE, DLG_DIR_DOWNSTREAM, 0, 200);
+			sim_db.lose_in = 0;
+			sim_advance(6000);
+			drain();
+			ck_assert_ptr_null(row_of(&call[0]));
+			ck_assert_ptr_null(row_of(&call[2]));
+			ck_assert_ptr_nonnull(row_of(&call[1]));
+			ck_assert_ptr_nonnull(row_of(&call[3]));
+			ck_assert_uint_eq(sim_db.rows, 2);
+			sim_within(&call[1], HOST_BYE, DLG_DIR_UPSTREAM, 0, 200);
+			sim_within(&call[3], HOST_BYE, DLG_DIR_UPSTREAM, 0, 200);
+			drain();
+			ck_assert_uint_eq(sim_db.rows, 0);
+		}
+	}
+}
+
+START_TEST(no_failed_call_loses_a_change)
+{
+	live(DLG_DB_REALTIME, fail_everywhere, GRACEFUL);
+}
+END_TEST
+
+static void refused(void)
+{
+	struct dlg_db_info info;
+
+	for (int i = 0; i < 8; i++)
+		sim_talk(&call[i]);
+	sim_db.refuse_id = cell(&call[3])->h_id;
+	drain();
+	for (int i = 0; i < 8; i++)
+		ck_assert_int_eq(row_of(&call[i]) != NULL, i != 3);
+	ck_assert_ptr_nonnull(sim_log_find(HOST_ERROR, "refuses the row"));
+	dlg_db_get_info(&info);
+	ck_assert_uint_eq(info.refused, 1);
+	ck_assert_uint_eq(info.queue, 0);
+}
+
+START_TEST(a_refused_row_does_not_hold_up_the_others)
+{
+	live(DLG_DB_REALTIME, refused, GRACEFUL);
+}
+END_TEST
+
+/* ---- over a restart ---- */
+
+static void three_calls(void)
+{
+	sim_talk(&call[0]);
+	furnish(&call[0]);
+	sim_within(&call[0], HOST_OTHER, DLG_DIR_UPSTREAM, 0, 200);
+	sim_talk(&call[1]);
+	sim_invite(&call[2]);
+	sim_answer(&call[2], 0, 200); /* no ACK yet */
+	sim_invite(&call[3]);
+	sim_answer(&call[3], 0, 180);
+	sim_talk(&call[4]);
+	sim_within(&call[4], HOST_BYE, DLG_DIR_UPSTREAM, 0, 200);
+}
+
+static void three_calls_saved(void)
+{
+	three_calls();
+	drain();
+}
+
+/* The parties know what they knew. */
+static void remember_calls(void)
+{
+	struct dlg_hash_cursor cur = { 0 };
+	struct dlg_cell *dlg;
+
+	while (dlg_hash_page(&cur, &dlg, 1, DLG_BY_LOCAL)) {
+		for (int i = 0; i < 8; i++) {
+			if (dlg_str_eq(dlg_hash_text(dlg, DLG_CALL_ID), dlg_str_of(call[i].call_id)))
+				dlg_cookie_print(call[i].pass[0].cookie, dlg->h_entry, dlg->h_id);
+		}
+		dlg_hash_put(dlg, DLG_BY_LOCAL);
+	}
+	for (int i = 0; i < 8; i++) {
+		call[i].invite_cseq = call[i].cseq;
+		call[i].pass[0].record_routes = 1;
+	}
+}
+
+static void calls_go_on(void)
+{
+	ck_assert_uint_eq(dlg_state_active(), 3);
+	ck_assert_uint_eq(dlg_state_counters()->restored, 3);
+	remember_calls();
+	check_furniture(&call[0]);
+	ck_assert_int_eq(sim_state(&call[0]), 4);
+	ck_assert_int_eq(sim_state(&call[2]), 3);
+	sim_ack(&call[2], 0);
+	ck_assert_int_eq(sim_state(&call[2]), 4);
+	/* D11: the callee's CSeq is known */
+	ck_assert_uint_eq(cell(&call[0])->legs->cseq[DLG_DIR_UPSTREAM], 1);
+	call[0].leg[0].cseq = 1;
+	ck_assert_int_eq(sim_within(&call[0], HOST_INVITE, DLG_DIR_DOWNSTREAM, 0, 200).forwarded, 1);
+	ck_assert_int_eq(sim_within(&call[0], HOST_INVITE, DLG_DIR_UPSTREAM, 0, 200).forwarded, 1);
+	sim_within(&call[0], HOST_BYE, DLG_DIR_UPSTREAM, 0, 200);
+	sim_within(&call[1], HOST_BYE, DLG_DIR_DOWNSTREAM, 0, 200);
+	sim_within(&call[2], HOST_BYE, DLG_DIR_DOWNSTREAM, 0, 200);
+	ck_assert_uint_eq(dlg_state_active(), 0);
+	ck_assert_uint_eq(dlg_profile_size(dlg_profile_find(DLG_STR("caller")), NULL), 0);
+	drain();
+	ck_assert_uint_eq(sim_db.rows, 0);
+	sim_run(8);
+}
+
+static void nothing_is_there(void)
+{
+	ck_assert_uint_eq(dlg_state_active(), 0);
+	ck_assert_uint_eq(sim_db.rows, 0);
+}
+
+/* Modes and whether the writer has had its turn. */
+START_TEST(answered_calls_survive_a_graceful_restart)
+{
+	int mode = 1 + _i / 2;
+
+	live(mode, _i % 2 ? three_calls_saved : three_calls, GRACEFUL);
+	live(mode, calls_go_on, GRACEFUL);
+	live(mode, nothing_is_there, GRACEFUL);
+}
+END_TEST
+
+START_TEST(realtime_survives_a_kill_whether_or_not_the_writer_had_its_turn)
+{
+	live(DLG_DB_REALTIME, _i ? three_calls_saved : three_calls, KILLED);
+	live(DLG_DB_REALTIME, calls_go_on, KILLED);
+	live(DLG_DB_REALTIME, nothing_is_there, GRACEFUL);
+}
+END_TEST
+
+static void do_nothing(void)
+{
+}
+
+/* The second proxy is killed before it has written what the journal told it. */
+START_TEST(a_kill_right_after_the_start_loses_nothing)
+{
+	live(DLG_DB_REALTIME, three_calls, KILLED);
+	live(DLG_DB_REALTIME, do_nothing, KILLED);
+	live(DLG_DB_REALTIME, do_nothing, KILLED);
+	live(DLG_DB_REALTIME, calls_go_on, GRACEFUL);
+	live(DLG_DB_REALTIME, nothing_is_there, GRACEFUL);
+}
+END_TEST
+
+static void away_to_the_end(void)
+{
+	three_calls_saved();
+	sim_db.away = 1;
+	sim_within(&call[1], HOST_BYE, DLG_DIR_DOWNSTREAM, 0, 200);
+	sim_talk(&call[5]);
+}
+
+static void one_ended_one_born(void)
+{
+	remember_calls();
+	ck_assert_uint_eq(dlg_state_active(), 3);
+	ck_assert_ptr_null(sim_peek(&call[1]));
+	ck_assert_int_eq(sim_state(&call[5]), 4);
+}
+
+START_TEST(the_journal_keeps_what_an_absent_database_missed_at_exit)
+{
+	live(DLG_DB_REALTIME, away_to_the_end, GRACEFUL);
+	live(DLG_DB_REALTIME, one_ended_one_born, GRACEFUL);
+}
+END_TEST
+
+static void let_expire(void)
+{
+	dialog_conf.default_timeout = 30;
+	sim_talk(&call[0]);
+	furnish(&call[0]);
+	call[1].cseq = 10;
+	sim_talk(&call[1]);
+	cell(&call[0])->flags |= DLG_F_BYE_ON_TIMEOUT;
+	dlg_db_changed(cell(&call[0]));
+	drain();
+	for (unsigned i = 0; i < sim_db.rows; i++) {
+		const struct db_value *row = sim_db_nth(i);
+
+		sim_db_set((uint32_t)row[DLG_ROW_h_entry].number, (uint32_t)row[DLG_ROW_h_id].number,
+			   DLG_ROW_timeout, db_int(host_wall_s() - 100));
+	}
+}
+
+static void expired_end_at_once(void)
+{
+	ck_assert_uint_eq(dlg_state_active(), 2);
+	sim_run(2);
+	ck_assert_uint_eq(dlg_state_active(), 0);
+	ck_assert_uint_eq(dlg_state_counters()->expired, 2);
+	ck_assert_uint_eq(sim_sends_tried, 2); /* for the one that asked for it */
+	sim_sent_all(200);
+	drain();
+	ck_assert_uint_eq(sim_db.rows, 0);
+	sim_run(8);
+}
+
+START_TEST(what_expired_meanwhile_ends_at_once_with_byes_if_asked_for)
+{
+	live(DLG_DB_DELAYED, let_expire, KILLED);
+	live(DLG_DB_DELAYED, expired_end_at_once, GRACEFUL);
+}
+END_TEST
+
+/* ---- rows that others have damaged ---- */
+
+static void damage(void)
+{
+	const struct db_value *row;
+	struct db_value copy[DLG_ROW_N];
+
+	for (int i = 0; i < 8; i++)
+		sim_talk(&call[i]);
+	drain();
+#define NAME(i) cell(&call[i])->h_entry, cell(&call[i])->h_id
+	sim_db_set(NAME(1), DLG_ROW_callid, db_null());
+	sim_db_set(NAME(2), DLG_ROW_caller_route, db_text(DLG_STR("<sip:broken")));
+	sim_db_set(NAME(3), DLG_ROW_caller_sock, db_text(DLG_STR("udp:10.1.1.1:5060"))); /* D1 */
+	sim_db_set(NAME(4), DLG_ROW_state, db_int(5));
+	sim_db_set(NAME(5), DLG_ROW_timeout, db_int(-1));
+	row = sim_db_row(NAME(0));
+	memcpy(copy, row, sizeof(copy));
+	sim_db_put(copy); /* twice */
+	copy[DLG_ROW_node] = db_text(DLG_STR("other"));
+	sim_db_put(copy);
+#undef NAME
+}
+
+static void good_ones_are_there(void)
+{
+	struct dlg_db_info info;
+
+	dlg_db_get_info(&info);
+	ck_assert_uint_eq(info.restored, 3);
+	ck_assert_uint_eq(info.skipped, 5);
+	ck_assert_uint_eq(dlg_state_active(), 3);
+	ck_assert_ptr_nonnull(sim_log_find(HOST_WARNING, "callid is NULL"));
+	ck_assert_ptr_nonnull(sim_log_find(HOST_WARNING, "caller_route is malformed"));
+	ck_assert_ptr_nonnull(sim_log_find(HOST_WARNING, "local socket is none of this proxy"));
+	ck_assert_ptr_nonnull(sim_log_find(HOST_WARNING, "one of that name already"));
+	ck_assert_ptr_nonnull(sim_log_find(HOST_NOTICE, "3 dialogs restored"));
+	drain();
+	ck_assert_uint_eq(sim_db.rows, 9); /* the ended one is gone, the others are kept */
+}
+
+START_TEST(d01_d13_bad_rows_are_skipped_named_and_kept)
+{
+	live(DLG_DB_REALTIME, damage, GRACEFUL);
+	live(DLG_DB_REALTIME, good_ones_are_there, GRACEFUL);
+}
+END_TEST
+
+/* ---- the journal itself ---- */
+
+static void with_file(const char *mode_of_open, void (*fn)(FILE *f))
+{
+	char command[256], path[256];
+	FILE *found, *f;
+
+	snprintf(command, sizeof(command), "ls %s/*.journal | tail -1", dir);
+	found = popen(command, "r");
+	ck_assert_ptr_nonnull(fgets(path, sizeof(path), found));
+	pclose(found);
+	path[strcspn(path, "\n")] = '\0';
+	f = fopen(path, mode_of_open);
+	ck_assert_ptr_nonnull(f);
+	fn(f);
+	fclose(f);
+}
+
+static void tear(FILE *f)
+{
+	fseek(f, -10, SEEK_END);
+	ck_assert_int_eq(ftruncate(fileno(f), ftell(f)), 0);
+}
+
+static void two_calls(void)
+{
+	sim_talk(&call[0]);
+	sim_talk(&call[1]);
+}
+
+static void both_are_there(void)
+{
+	ck_assert_uint_eq(dlg_state_active(), 2);
+	ck_assert_ptr_nonnull(sim_log_find(HOST_WARNING, "torn"));
+}
+
+START_TEST(a_torn_last_record_costs_nothing_but_itself)
+{
+	live(DLG_DB_REALTIME, two_calls, KILLED);
+	with_file("r+", tear); /* the ACK of the second call */
+	live(DLG_DB_REALTIME, both_are_there, GRACEFUL);
+}
+END_TEST
+
+static void scribble(FILE *f)
+{
+	fseek(f, 200, SEEK_SET);
+	fputs("garbage in the middle", f);
+}
+
+START_TEST(a_damaged_record_does_not_hide_those_behind_it)
+{
+	live(DLG_DB_REALTIME, two_calls, KILLED);
+	with_file("r+", scribble);
+	live(DLG_DB_REALTIME, both_are_there, GRACEFUL);
+}
+END_TEST
+
+static void other_version(FILE *f)
+{
+	uint32_t format = 77;
+
+	fseek(f, 8, SEEK_SET);
+	fwrite(&format, sizeof(format), 1, f);
+}
+
+static void set_aside(void)
+{
+	ck_assert_uint_eq(dlg_state_active(), 0);
+	ck_assert_ptr_nonnull(sim_log_find(HOST_ERROR, "it has version 77.1, this module reads 1.1"));
+	ck_assert_ptr_nonnull(sim_log_find(HOST_ERROR, "set-aside"));
+}
+
+START_TEST(a_journal_of_another_version_is_set_aside)
+{
+	live(DLG_DB_REALTIME, two_calls, KILLED);
+	with_file("r+", other_version);
+	live(DLG_DB_REALTIME, set_aside, GRACEFUL);
+}
+END_TEST
+
+START_TEST(a_journal_directory_that_cannot_be_used_stops_the_start)
+{
+	static char missing[] = "/proc/nowhere";
+
+	sim_db_use(DLG_DB_REALTIME);
+	dialog_conf.db_journal_dir = missing;
+	ck_assert_int_eq(sim_start(4), -1);
+	ck_assert_ptr_nonnull(sim_log_find(HOST_ERROR, "parameter db_journal_dir"));
+}
+END_TEST
+
+START_TEST(two_proxies_do_not_share_a_journal)
+{
+	sim_db_use(DLG_DB_REALTIME);
+	dialog_conf.db_journal_dir = dir;
+	ck_assert_int_eq(sim_start(4), 0);
+	if (!fork()) {
+		dialog_conf.db_journal_dir = dir;
+		execl("/proc/self/exe", "db_test", "second", dir, (char *)NULL);
+		_exit(9);
+	} else {
+		int status;
+
+		wait(&status);
+		ck_assert_int_eq(WEXITSTATUS(status), 0);
+	}
+	dialog_stop();
+}
+END_TEST
+
+/* As a program of its own: the start must be refused. */
+static int second_proxy(char *where)
+{
+	sim_db_use(DLG_DB_REALTIME);
+	dialog_conf.db_journal_dir = where;
+	return sim_start(4) == -1 && sim_log_find(HOST_ERROR, "in use by another proxy") ? 0 : 1;
+}
+
+/* ---- a long outage ---- */
+
+static unsigned journal_files(uint64_t *bytes)
+{
+	char command[256];
+	unsigned n = 0;
+	long size;
+	FILE *p;
+
+	*bytes = 0;
+	snprintf(command, sizeof(command), "stat -c %%s %s/*.journal", dir);
+	p = popen(command, "r");
+	while (fscanf(p, "%ld", &size) == 1) {
+		n++;
+		*bytes += (uint64_t)size;
+	}
+	pclose(p);
+	return n;
+}
+
+/* The writer's loop in small, with the clock going on. */
+static void write_for(unsigned seconds)
+{
+	while (seconds--) {
+		dlg_db_work();
+		sim_advance(1000);
+	}
+}
+
+static void much_traffic(unsigned changes)
+{
+	static char big[60000];
+
+	memset(big, 'x', sizeof(big));
+	for (unsigned i = 0; i < changes; i++) {
+		snprintf(big, 16, "%u", i);
+		big[15] = 'x';
+		dlg_vals_set(cell(&call[0]), DLG_STR("big"),
+			     (struct dlg_str){ big, sizeof(big) });
+		dlg_db_changed(cell(&call[0]));
+		if (i % 100 == 0)
+			write_for(1);
+	}
+}
+
+static void segments_go(void)
+{
+	uint64_t bytes;
+
+	sim_talk(&call[0]);
+	much_traffic(600); /* 36 MB */
+	write_for(3);
+	ck_assert_uint_eq(journal_files(&bytes), 1);
+	ck_assert_uint_lt(bytes, 17 << 20);
+}
+
+START_TEST(segments_go_when_the_database_has_what_is_in_them)
+{
+	live(DLG_DB_REALTIME, segments_go, GRACEFUL);
+}
+END_TEST
+
+static void grows_no_further(void)
+{
+	uint64_t bytes;
+
+	sim_talk(&call[0]);
+	sim_talk(&call[1]);
+	sim_talk(&call[2]);
+	write_for(3);
+	sim_db.away = 1;
+	sim_within(&call[2], HOST_BYE, DLG_DIR_DOWNSTREAM, 0, 200);
+	much_traffic(3000); /* 180 MB */
+	write_for(3);
+	journal_files(&bytes);
+	ck_assert_uint_lt(bytes, 100 << 20);
+}
+
+static void all_of_it_is_there(void)
+{
+	struct dlg_buf value = { 0 };
+
+	remember_calls();
+	ck_assert_uint_eq(dlg_state_active(), 2);
+	ck_assert_int_eq(sim_state(&call[1]), 4);
+	ck_assert_int_eq(dlg_vals_get(cell(&call[0]), DLG_STR("big"), &value), 1);
+	ck_assert_uint_eq(value.len, 60000);
+	ck_assert_int_eq(strncmp(value.s, "2999", 4), 0);
+	dlg_buf_free(&value);
+}
+
+START_TEST(in_a_long_outage_the_journal_is_written_anew)
+{
+	live(DLG_DB_REALTIME, grows_no_further, KILLED);
+	live(DLG_DB_REALTIME, all_of_it_is_there, GRACEFUL);
+}
+END_TEST
+
+/* ---- start-up ---- */
+
+START_TEST(an_absent_database_stops_the_start_without_naming_the_password)
+{
+	sim_db_use(1 + _i);
+	sim_db.away = 1;
+	dialog_conf.db_journal_dir = dir;
+	ck_assert_int_eq(sim_start(4), -1);
+	ck_assert_ptr_nonnull(sim_log_find(HOST_ERROR, "cannot be reached"));
+	ck_assert_ptr_null(sim_log_find(HOST_DEBUG, "secret"));
+}
+END_TEST
+
+START_TEST(no_db_asks_no_database)
+{
+	sim_db_use(DLG_DB_NO_DB);
+	ck_assert_int_eq(sim_call_start(4), 0);
+	sim_call_init(&call[0], 0);
+	sim_talk(&call[0]);
+	ck_assert_uint_eq(sim_db.calls[SIM_DB_OPEN], 0);
+	dialog_stop();
+	ck_assert_uint_eq(sim_db.calls[SIM_DB_OPEN], 0);
+}
+END_TEST
+
+int main(int argc, char **argv)
+{
+	TCase *c = tcase_create("db");
+
+	if (argc == 3)
+		return second_proxy(argv[2]);
+	tcase_add_checked_fixture(c, set_up, tear_down);
+	tcase_set_timeout(c, 60);
+	tcase_add_test(c, realtime_rows_follow_a_call);
+	tcase_add_test(c, changes_of_a_dialog_are_one_row);
+	tcase_add_test(c, a_call_between_two_periods_is_never_written);
+	tcase_add_loop_test(c, d12_after_an_outage_the_table_is_what_memory_is, 0, 2);
+	tcase_add_test(c, no_failed_call_loses_a_change);
+	tcase_add_test(c, a_refused_row_does_not_hold_up_the_others);
+	tcase_add_loop_test(c, answered_calls_survive_a_graceful_restart, 0, 6);
+	tcase_add_loop_test(c, realtime_survives_a_kill_whether_or_not_the_writer_had_its_turn, 0, 2);
+	tcase_add_test(c, a_kill_right_after_the_start_loses_nothing);
+	tcase_add_test(c, the_journal_keeps_what_an_absent_database_missed_at_exit);
+	tcase_add_test(c, what_expired_meanwhile_ends_at_once_with_byes_if_asked_for);
+	tcase_add_test(c, d01_d13_bad_rows_are_skipped_named_and_kept);
+	tcase_add_test(c, a_torn_last_record_costs_nothing_but_itself);
+	tcase_add_test(c, a_damaged_record_does_not_hide_those_behind_it);
+	tcase_add_test(c, a_journal_of_another_version_is_set_aside);
+	tcase_add_test(c, a_journal_directory_that_cannot_be_used_stops_the_start);
+	tcase_add_test(c, two_proxies_do_not_share_a_journal);
+	tcase_add_test(c, segments_go_when_the_database_has_what_is_in_them);
+	tcase_add_test(c, in_a_long_outage_the_journal_is_written_anew);
+	tcase_add_loop_test(c, an_absent_database_stops_the_start_without_naming_the_password, 0, 3);
+	tcase_add_test(c, no_db_asks_no_database);
+	return unit_run_case("db", c);
+}

@@ -1,0 +1,416 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "sim_db.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "../../dialog.h"
+#include "sim_host.h"
+
+struct sim_db sim_db;
+
+struct row {
+	struct db_value v[DLG_ROW_N];
+	int deleted_by_us, added_by_us; /* in the open transaction */
+	struct db_value old[DLG_ROW_N]; /* before it */
+	int has_old;
+};
+
+struct db_conn {
+	int in_transaction;
+};
+
+static struct row *rows;
+static unsigned n_rows, cap_rows;
+static char reason[64];
+
+/* ---- rows ---- */
+
+static struct db_value copy_value(struct db_value v)
+{
+	char *text;
+
+	if (v.kind != DB_TEXT)
+		return v;
+	text = malloc(v.text.len + 1);
+	if (!text)
+		abort();
+	if (v.text.len)
+		memcpy(text, v.text.s, v.text.len);
+	v.text.s = text;
+	return v;
+}
+
+static void free_values(struct db_value *v)
+{
+	for (int i = 0; i < DLG_ROW_N; i++) {
+		if (v[i].kind == DB_TEXT)
+			free((char *)v[i].text.s);
+		v[i] = db_null();
+	}
+}
+
+static void copy_values(struct db_value *to, const struct db_value *from)
+{
+	for (int i = 0; i < DLG_ROW_N; i++)
+		to[i] = copy_value(from[i]);
+}
+
+static struct row *find(struct dlg_str node, int64_t h_entry, int64_t h_id)
+{
+	for (unsigned i = 0; i < n_rows; i++) {
+		struct row *r = &rows[i];
+
+		if (!r->deleted_by_us && r->v[DLG_ROW_h_entry].number == h_entry &&
+		    r->v[DLG_ROW_h_id].number == h_id && dlg_str_eq(r->v[DLG_ROW_node].text, node))
+			return r;
+	}
+	return NULL;
+}
+
+static struct row *find_ours(uint32_t h_entry, uint32_t h_id)
+{
+	return find(dlg_str_of(dialog_conf.db_node), h_entry, h_id);
+}
+
+static struct row *add_row(void)
+{
+	if (n_rows == cap_rows) {
+		cap_rows = cap_rows ? cap_rows * 2 : 64;
+		rows = realloc(rows, cap_rows * sizeof(*rows));
+		if (!rows)
+			abort();
+	}
+	memset(&rows[n_rows], 0, sizeof(*rows));
+	return &rows[n_rows++];
+}
+
+static void drop_row(struct row *r)
+{
+	free_values(r->v);
+	if (r->has_old)
+		free_values(r->old);
+	*r = rows[--n_rows];
+}
+
+/* The open transaction becomes true, or never was. */
+static void settle(int keep)
+{
+	for (unsigned i = 0; i < n_rows;) {
+		struct row *r = &rows[i];
+
+		if (keep ? r->deleted_by_us : r->added_by_us) {
+			drop_row(r);
+			continue;
+		}
+		if (!keep && r->has_old) {
+			free_values(r->v);
+			memcpy(r->v, r->old, sizeof(r->v));
+			memset(r->old, 0, sizeof(r->old));
+		} else if (r->has_old) {
+			free_values(r->old);
+		}
+		r->has_old = r->deleted_by_us = r->added_by_us = 0;
+		i++;
+	}
+	sim_db.rows = n_rows;
+}
+
+/* ---- failing on request ---- */
+
+static enum db_result call(struct db_conn *conn, enum sim_db_call which)
+{
+	sim_db.calls[which]++;
+	if (dlg_lock_held())
+		sim_violation("database called under a lock");
+	snprintf(reason, sizeof(reason), "told to fail");
+	if (sim_db.away || (sim_db.lose_in && sim_db.lose_call == which && !--sim_db.lose_in)) {
+		if (sim_db.lose_after && which == SIM_DB_COMMIT)
+			settle(1);
+		else
+			settle(0);
+		return DB_LOST;
+	}
+	if (conn && which != SIM_DB_BEGIN && !conn->in_transaction && which <= SIM_DB_REMOVE)
+		sim_violation("database: a change outside a transaction");
+	return DB_OK;
+}
+
+/* ---- the driver ---- */
+
+static enum db_result open_it(const struct db_url *url, struct db_conn **conn, char *why,
+			      size_t size)
+{
+	(void)url;
+	if (call(NULL, SIM_DB_OPEN) != DB_OK) {
+		snprintf(why, size, "%s", reason);
+		return DB_LOST;
+	}
+	*conn = calloc(1, sizeof(**conn));
+	sim_db.open_conns++;
+	return *conn ? DB_OK : DB_LOST;
+}
+
+static void close_it(struct db_conn *conn)
+{
+	if (conn->in_transaction)
+		settle(0);
+	free(conn);
+	sim_db.open_conns--;
+}
+
+static const char *error(struct db_conn *conn)
+{
+	(void)conn;
+	return reason;
+}
+
+static enum db_result begin(struct db_conn *conn)
+{
+	if (conn->in_transaction)
+		sim_violation("database: two transactions at once");
+	if (call(conn, SIM_DB_BEGIN) != DB_OK)
+		return DB_LOST;
+	conn->in_transaction = 1;
+	return DB_OK;
+}
+
+static enum db_result commit(struct db_conn *conn)
+{
+	if (call(conn, SIM_DB_COMMIT) != DB_OK)
+		return DB_LOST;
+	conn->in_transaction = 0;
+	settle(1);
+	return DB_OK;
+}
+
+static enum db_result rollback(struct db_conn *conn)
+{
+	if (call(conn, SIM_DB_ROLLBACK) != DB_OK)
+		return DB_LOST;
+	conn->in_transaction = 0;
+	settle(0);
+	return DB_OK;
+}
+
+static enum db_result upsert_one(const struct db_value *v)
+{
+	struct row *r = find(v[DLG_ROW_node].text, v[DLG_ROW_h_entry].number,
+			     v[DLG_ROW_h_id].number);
+
+	if (sim_db.refuse_id && v[DLG_ROW_h_id].number == sim_db.refuse_id)
+		return DB_REFUSED;
+	if (!r) {
+		r = add_row();
+		r->added_by_us = 1;
+	} else if (!r->has_old) {
+		memcpy(r->old, r->v, sizeof(r->old));
+		r->has_old = 1;
+	} else {
+		free_values(r->v);
+	}
+	copy_values(r->v, v);
+	return DB_OK;
+}
+
+static enum db_result upsert(struct db_conn *conn, const struct db_table *t,
+			     const struct db_value *values, unsigned n)
+{
+	enum db_result ret = call(conn, SIM_DB_UPSERT);
+
+	if (n < 1 || n > DB_BATCH_MAX || t->n_columns != DLG_ROW_N)
+		sim_violation("database: %u rows at once", n);
+	for (unsigned i = 0; i < n && ret == DB_OK; i++)
+		ret = upsert_one(values + (size_t)i * DLG_ROW_N);
+	return ret;
+}
+
+static enum db_result remove_rows(struct db_conn *conn, const struct db_table *t,
+				  const struct db_value *keys, unsigned n)
+{
+	if (call(conn, SIM_DB_REMOVE) != DB_OK)
+		return DB_LOST;
+	if (n < 1 || n > DB_BATCH_MAX)
+		sim_violation("database: %u rows deleted at once", n);
+	for (unsigned i = 0; i < n; i++) {
+		const struct db_value *key = keys + (size_t)i * t->n_keys;
+		struct row *r = find(key[0].text, key[1].number, key[2].number);
+
+		if (r)
+			r->deleted_by_us = 1;
+	}
+	return DB_OK;
+}
+
+static enum db_result select_rows(struct db_conn *conn, const struct db_table *t,
+				  struct dlg_str node, db_row_fn *fn, void *arg)
+{
+	(void)conn;
+	(void)t;
+	for (unsigned i = 0; i < n_rows; i++) {
+		if (i == n_rows / 2 && call(NULL, SIM_DB_SELECT) != DB_OK)
+			return DB_LOST;
+		if (rows[i].deleted_by_us || !dlg_str_eq(rows[i].v[DLG_ROW_node].text, node))
+			continue;
+		if (fn(rows[i].v, arg))
+			break;
+	}
+	return DB_OK;
+}
+
+static enum db_result count(struct db_conn *conn, const struct db_table *t, struct dlg_str node,
+			    uint64_t *out)
+{
+	(void)conn;
+	(void)t;
+	*out = 0;
+	for (unsigned i = 0; i < n_rows; i++)
+		*out += !rows[i].deleted_by_us && dlg_str_eq(rows[i].v[DLG_ROW_node].text, node);
+	return DB_OK;
+}
+
+static enum db_result columns(struct db_conn *conn, const char *table, db_row_fn *fn, void *arg)
+{
+	(void)conn;
+	(void)table;
+	if (call(NULL, SIM_DB_COLUMNS) != DB_OK)
+		return DB_LOST;
+	for (int i = 0; i < DLG_ROW_N; i++) {
+		struct db_value name = db_text(dlg_str_of(dialog_conf.column[i]));
+
+		fn(&name, arg);
+	}
+	return DB_OK;
+}
+
+static enum db_result version(struct db_conn *conn, const char *table, unsigned *out)
+{
+	(void)conn;
+	(void)table;
+	*out = DLG_ROW_TABLE_VERSION;
+	return call(NULL, SIM_DB_VERSION);
+}
+
+static void schema(const struct db_table *t, struct dlg_buf *out)
+{
+	dlg_buf_printf(out, "-- %s\n", t->name);
+}
+
+static enum db_result create(struct db_conn *conn, const struct db_table *t)
+{
+	(void)conn;
+	(void)t;
+	return call(NULL, SIM_DB_CREATE);
+}
+
+static const struct db_driver driver = {
+	.abi = DB_DRIVER_ABI, .size = sizeof(driver), .name = "fake", .schemes = "fake",
+	.open = open_it, .close = close_it, .error = error, .begin = begin, .commit = commit,
+	.rollback = rollback, .upsert = upsert, .remove = remove_rows, .select = select_rows,
+	.count = count, .columns = columns, .version = version, .schema = schema,
+	.create = create,
+};
+
+/* ---- for tests ---- */
+
+void sim_db_use(int mode)
+{
+	static char url[] = "fake://user:secret@host/db";
+
+	sim_db_clear();
+	memset(&sim_db, 0, sizeof(sim_db));
+	db_driver_register(&driver);
+	dialog_conf.db_url = url;
+	dialog_conf.db_mode = mode;
+}
+
+const struct db_value *sim_db_row(uint32_t h_entry, uint32_t h_id)
+{
+	struct row *r = find_ours(h_entry, h_id);
+
+	return r ? r->v : NULL;
+}
+
+const struct db_value *sim_db_nth(unsigned n)
+{
+	return n < n_rows ? rows[n].v : NULL;
+}
+
+void sim_db_put(const struct db_value values[DLG_ROW_N])
+{
+	copy_values(add_row()->v, values);
+	sim_db.rows = n_rows;
+}
+
+void sim_db_set(uint32_t h_entry, uint32_t h_id, enum dlg_row_column column, struct db_value v)
+{
+	struct row *r = find_ours(h_entry, h_id);
+
+	if (!r)
+		abort();
+	if (r->v[column].kind == DB_TEXT)
+		free((char *)r->v[column].text.s);
+	r->v[column] = copy_value(v);
+}
+
+void sim_db_clear(void)
+{
+	while (n_rows)
+		drop_row(&rows[n_rows - 1]);
+	free(rows);
+	rows = NULL;
+	cap_rows = 0;
+}
+
+static void save_value(FILE *f, const struct db_value *v)
+{
+	fwrite(v, sizeof(*v), 1, f);
+	if (v->kind == DB_TEXT && v->text.len)
+		fwrite(v->text.s, v->text.len, 1, f);
+}
+
+void sim_db_save(const char *path)
+{
+	FILE *f = fopen(path, "w");
+
+	if (!f)
+		abort();
+	for (unsigned i = 0; i < n_rows; i++) {
+		for (int c = 0; c < DLG_ROW_N; c++)
+			save_value(f, &rows[i].v[c]);
+	}
+	if (fclose(f))
+		abort();
+}
+
+/* Nonzero when there was one. */
+static int load_value(FILE *f, struct db_value *v)
+{
+	char *text;
+
+	if (fread(v, sizeof(*v), 1, f) != 1)
+		return 0;
+	if (v->kind != DB_TEXT)
+		return 1;
+	text = malloc(v->text.len + 1);
+	if (!text || (v->text.len && fread(text, v->text.len, 1, f) != 1))
+		abort();
+	v->text.s = text;
+	return 1;
+}
+
+void sim_db_load(const char *path)
+{
+	FILE *f = fopen(path, "r");
+	struct db_value v;
+
+	sim_db_clear();
+	for (unsigned i = 0; f && load_value(f, &v); i++) {
+		struct row *r = i % DLG_ROW_N ? &rows[n_rows - 1] : add_row();
+
+		r->v[i % DLG_ROW_N] = v;
+	}
+	if (f)
+		fclose(f);
+	sim_db.rows = n_rows;
+}
