@@ -43,20 +43,33 @@ static const unsigned of_contents[] = {
 	ER_TRUNCATED_WRONG_VALUE_FOR_FIELD,
 	ER_TOO_BIG_ROWSIZE,
 	ER_TOO_LONG_KEY,
+	ER_VIEW_CHECK_FAILED,
 	3819 /* MySQL: CHECK */,
 };
 
-/* SQLSTATE classes 22 and 23 lie in the row itself: data and constraints. */
+/* Classes of SQLSTATE that lie in a row itself: data, constraints, views with CHECK OPTION, and what
+ * triggers signal. */
+static int is_of_contents(const char *state, unsigned number)
+{
+	static const char *const classes[] = { "22", "23", "44", "45" };
+
+	for (size_t i = 0; i < sizeof(classes) / sizeof(classes[0]); i++) {
+		if (!strncmp(state, classes[i], 2))
+			return 1;
+	}
+	for (size_t i = 0; i < sizeof(of_contents) / sizeof(of_contents[0]); i++) {
+		if (of_contents[i] == number)
+			return 1;
+	}
+	return 0;
+}
+
 static enum db_result failed(struct db_conn *c, const char *text, const char *state,
 			     unsigned number)
 {
 	snprintf(c->why, sizeof(c->why), "%s (%u)", *text ? text : "unknown error", number);
-	if (!strncmp(state, "22", 2) || !strncmp(state, "23", 2))
+	if (is_of_contents(state, number))
 		return DB_REFUSED;
-	for (size_t i = 0; i < sizeof(of_contents) / sizeof(of_contents[0]); i++) {
-		if (of_contents[i] == number)
-			return DB_REFUSED;
-	}
 	c->lost = 1;
 	return DB_LOST;
 }
