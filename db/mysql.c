@@ -4,6 +4,7 @@
 
 #include <mysql.h>
 #include <mysqld_error.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -193,12 +194,25 @@ static enum db_result set_session(struct db_conn *c, unsigned seconds)
 	return run(c, sql, (size_t)n);
 }
 
+/* The library has SIGPIPE ignored when it is used first; that is the process's own affair, and the
+ * library sends with MSG_NOSIGNAL anyway. */
+static MYSQL *init(void)
+{
+	struct sigaction pipe;
+	MYSQL *my;
+
+	sigaction(SIGPIPE, NULL, &pipe);
+	my = mysql_init(NULL);
+	sigaction(SIGPIPE, &pipe, NULL);
+	return my;
+}
+
 static enum db_result connect_it(struct db_conn *c, const struct db_url *url)
 {
 	enum db_result ret;
 	int path = url->host[0] == '/';
 
-	c->my = mysql_init(NULL);
+	c->my = init();
 	if (!c->my || set_options(c, url))
 		return no_memory(c);
 	if (!mysql_real_connect(c->my, path || !url->host[0] ? NULL : url->host, url->user,

@@ -3,6 +3,7 @@
 
 #include "kit.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -858,6 +859,25 @@ START_TEST(a_child_that_leaves_it_alone_does_no_harm)
 }
 END_TEST
 
+/* They belong to the proxy, and to whoever runs dlgctl in a pipe. */
+START_TEST(signals_stay_as_they_are)
+{
+	struct sigaction before[NSIG] = { 0 }, after;
+	struct db_conn *c;
+
+	for (int i = 1; i < NSIG; i++)
+		sigaction(i, NULL, &before[i]);
+	c = kit_open_table();
+	kit_fill(c, "n", 1, 3);
+	close_conn(c);
+	for (int i = 1; i < NSIG; i++) {
+		if (sigaction(i, NULL, &after) == 0)
+			ck_assert_msg(after.sa_handler == before[i].sa_handler, "signal %d: %s", i,
+				      strsignal(i));
+	}
+}
+END_TEST
+
 /* ---- the suite ---- */
 
 int main(void)
@@ -873,7 +893,7 @@ int main(void)
 		deleting_what_is_not_there_is_fine, rows_of_other_nodes_stay_as_they_are,
 		commit_keeps_rollback_and_close_undo, a_hundred_thousand_rows_stream_in_flat_memory,
 		reading_stops_when_told_and_the_connection_goes_on,
-		a_child_that_leaves_it_alone_does_no_harm, NULL });
+		a_child_that_leaves_it_alone_does_no_harm, signals_stay_as_they_are, NULL });
 	if (!kit_is("fake"))
 		kit_add(all,
 			UNIT_TESTS{ table_is_made_once_and_found_fit,
