@@ -144,7 +144,7 @@ test:
 	FUZZ_SECONDS=$(FUZZ_SECONDS) DIALOG_SO=$(abspath $(B)/dialog.so) \
 		test/run "$(B)/doc/gen_states doc/states.md" $(tests:%.c=$(B)/%) \
 		$(if $(SAN),$(race)) $(fuzz:%.c=build/fuzz/%) \
-		"test/db/run $(B) $(db_tests:%.c=$(B)/%)" \
+		test/db/dbserver_test.py "test/db/run $(B) $(db_tests:%.c=$(B)/%)" \
 		"test/ctl/run $(B)/dlgctl $(ctl_server)" test/e2e/run
 
 # An engine without the tests' checks, over their host.

@@ -346,14 +346,15 @@ int dialog_limit(struct dlg_str text, int64_t *out)
 /* Position of the first `what` outside brackets, or the length of the text. */
 static size_t find_outside(struct dlg_str v, struct dlg_str what)
 {
+	static const char opening[] = { '(', '{', '[' }, closing[] = { ')', '}', ']' };
 	int depth = 0;
 
 	for (size_t i = 0; i < v.len; i++) {
 		if (!depth && i + what.len <= v.len && !memcmp(v.s + i, what.s, what.len))
 			return i;
-		if (memchr("({[", v.s[i], 3))
+		if (memchr(opening, v.s[i], sizeof(opening)))
 			depth++;
-		else if (depth && memchr(")}]", v.s[i], 3))
+		else if (depth && memchr(closing, v.s[i], sizeof(closing)))
 			depth--;
 	}
 	return v.len;

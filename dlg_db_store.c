@@ -21,29 +21,14 @@ static char why[512];
 
 /* ---- names ---- */
 
+/* Each under its parameter's name until the value is known to be good. */
 static void fill_columns(void)
 {
-	static const struct db_column of_row[DLG_ROW_N] = {
-#define KEY_TEXT DB_KEY_TEXT
-#define KEY_INT  DB_KEY_INT
-#define INT      DB_COL_INT
-#define TEXT     DB_COL_TEXT
-#define X(id, the_kind, param, dflt) [DLG_ROW_##id] = { .name = #param, .kind = the_kind },
-#define ALIAS(id, param)
-		DLG_ROW_COLUMNS(X, ALIAS)
-#undef X
-#undef ALIAS
-#undef KEY_TEXT
-#undef KEY_INT
-#undef INT
-#undef TEXT
-	};
-
-	memcpy(columns, of_row, sizeof(columns));
-	columns[DLG_ROW_callid].indexed = 1;
+	memcpy(columns, dlg_row_columns, sizeof(columns));
+	for (int i = 0; i < DLG_ROW_N; i++)
+		columns[i].name = dlg_row_params[i];
 }
 
-/* The parameter is named in the place of the column until its value is known to be good. */
 static int check_name(const char *param, const char *name)
 {
 	struct db_column one = { .name = name };

@@ -361,7 +361,7 @@ static void provide(struct shard *s)
 	unsigned seg = segment_of(n);
 	struct value **fresh;
 
-	if (seg >= SEGMENTS || __atomic_load_n(&s->values, __ATOMIC_RELAXED) < n ||
+	if (!seg || seg >= SEGMENTS || __atomic_load_n(&s->values, __ATOMIC_RELAXED) < n ||
 	    __atomic_load_n(&s->segment[seg], __ATOMIC_RELAXED))
 		return;
 	fresh = dlg_mem_alloc(segment_size(seg) * sizeof(struct value *));

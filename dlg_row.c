@@ -6,6 +6,30 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+/* ---- columns ---- */
+
+const struct db_column dlg_row_columns[DLG_ROW_N] = {
+#define KEY_TEXT DB_KEY_TEXT
+#define KEY_INT  DB_KEY_INT
+#define INT      DB_COL_INT
+#define TEXT     DB_COL_TEXT
+#define X(id, the_kind, param, dflt) { dflt, the_kind, DLG_ROW_##id == DLG_ROW_callid },
+#define ALIAS(id, param)
+	DLG_ROW_COLUMNS(X, ALIAS)
+#undef X
+#undef KEY_TEXT
+#undef KEY_INT
+#undef INT
+#undef TEXT
+};
+
+const char *const dlg_row_params[DLG_ROW_N] = {
+#define X(id, the_kind, param, dflt) #param,
+	DLG_ROW_COLUMNS(X, ALIAS)
+#undef X
+#undef ALIAS
+};
+
 /* ---- texts ---- */
 
 static int is_tail(const unsigned char *p, size_t n)

@@ -68,6 +68,11 @@ enum {
 	DLG_ROW_LEGS_MAX = 64,
 };
 
+/* The columns with their default names, and the parameters that give them others. By enum
+ * dlg_row_column. */
+extern const struct db_column dlg_row_columns[DLG_ROW_N];
+extern const char *const dlg_row_params[DLG_ROW_N];
+
 /* ---- texts ---- */
 
 /* Append `v` so that a table can hold it, with a backslash before each of the bytes in `special`. */

@@ -22,25 +22,6 @@ static struct db_conn *conn;
 static char why[512];
 
 /* Parameter and default of each column. */
-static const struct {
-	const char *param, *name;
-	enum db_kind kind;
-} defaults[DLG_ROW_N] = {
-#define KEY_TEXT DB_KEY_TEXT
-#define KEY_INT  DB_KEY_INT
-#define INT      DB_COL_INT
-#define TEXT     DB_COL_TEXT
-#define X(id, the_kind, the_param, dflt) { #the_param, dflt, the_kind },
-#define ALIAS(id, the_param)
-	DLG_ROW_COLUMNS(X, ALIAS)
-#undef X
-#undef ALIAS
-#undef KEY_TEXT
-#undef KEY_INT
-#undef INT
-#undef TEXT
-};
-
 /* "callid_column=c_id,state_column=c_state": as the proxy's parameters. */
 static int rename_columns(char *list)
 {
@@ -50,7 +31,7 @@ static int rename_columns(char *list)
 
 		if (equals)
 			*equals = '\0';
-		while (i < DLG_ROW_N && strcmp(defaults[i].param, item))
+		while (i < DLG_ROW_N && strcmp(dlg_row_params[i], item))
 			i++;
 		if (!equals || i == DLG_ROW_N) {
 			fprintf(stderr, "dlgctl: --column-names: \"%s\" is not PARAMETER=NAME\n",
@@ -66,9 +47,7 @@ static int describe_table(void)
 {
 	const char *bad;
 
-	for (int i = 0; i < DLG_ROW_N; i++)
-		columns[i] = (struct db_column){ defaults[i].name, defaults[i].kind,
-						 i == DLG_ROW_callid };
+	memcpy(columns, dlg_row_columns, sizeof(columns));
 	table.name = ctl_options.table;
 	if (ctl_options.column_list &&
 	    rename_columns((char *)(uintptr_t)ctl_options.column_list) < 0)

@@ -13,9 +13,12 @@
 /* Called with each whole dialog; nonzero ends the reading. */
 typedef int dialog_fn(struct ctl_dialog *d, void *arg);
 
+enum { CURSOR_MAX = 32 };
+
 struct stream {
 	struct ctl_dialog d;
 	int inside, in_context, stopped, failed;
+	char next[CURSOR_MAX]; /* where the next page begins, or "end" */
 	dialog_fn *fn;
 	void *arg;
 };
@@ -88,8 +91,8 @@ static int take_line(struct ctl_line *line, void *arg)
 
 	if (!line->depth && !strcmp(line->name, "dialog"))
 		begin_dialog(s, line->value);
-	else if (!line->depth)
-		return 0; /* "next" of a page */
+	else if (!line->depth && !strcmp(line->name, "next"))
+		snprintf(s->next, sizeof(s->next), "%s", line->value);
 	if (!line->depth)
 		return s->stopped;
 	if (line->depth == 1 && !strcmp(line->name, "context")) {
@@ -104,38 +107,70 @@ static int take_line(struct ctl_line *line, void *arg)
 	return 0;
 }
 
-static int read_dialogs(const char *command, const char *const *args, unsigned n, dialog_fn *fn,
-			void *arg)
+static int read_stream(struct stream *s, const char *command, const char *const *args, unsigned n)
 {
-	struct stream s = { .fn = fn, .arg = arg };
-	int ret = ctl_call(command, args, n, take_line, &s);
+	int ret;
 
-	if (ret == CTL_OK && !s.stopped)
-		finish_dialog(&s);
-	free(s.d.field);
-	dlg_buf_free(&s.d.text);
-	if (!s.failed)
+	s->next[0] = '\0';
+	ret = ctl_call(command, args, n, take_line, s);
+	if (ret == CTL_OK && !s->stopped)
+		finish_dialog(s);
+	if (!s->failed)
 		return ret;
 	fprintf(stderr, "dlgctl: no memory for a dialog\n");
 	exit(CTL_NO);
 }
 
-/* The listing that the filters ask for: of a profile, of a Call-ID, or all. */
-static int read_filtered(const char *command, dialog_fn *fn, void *arg)
+static void free_stream(struct stream *s)
 {
-	const char *equals = ctl_options.profile ? strchr(ctl_options.profile, '=') : NULL;
-	struct dlg_buf name = { 0 };
-	const char *args[2];
+	free(s->d.field);
+	dlg_buf_free(&s->d.text);
+}
+
+static int read_dialogs(const char *command, const char *const *args, unsigned n, dialog_fn *fn,
+			void *arg)
+{
+	struct stream s = { .fn = fn, .arg = arg };
+	int ret = read_stream(&s, command, args, n);
+
+	free_stream(&s);
+	return ret;
+}
+
+/* Called behind each page; may be NULL. */
+typedef void page_fn(void *arg);
+
+/* Page by page, from the cursor in args[0], which is `cursor`. */
+static int read_pages(char *cursor, const char *const *args, unsigned n, dialog_fn *fn,
+		      page_fn *page, void *arg)
+{
+	struct stream s = { .fn = fn, .arg = arg };
 	int ret;
 
-	if (!ctl_options.profile)
-		return read_dialogs(command, NULL, 0, fn, arg);
-	dlg_buf_add(&name, (struct dlg_str){ ctl_options.profile,
-					     equals ? (size_t)(equals - ctl_options.profile)
-						    : strlen(ctl_options.profile) });
-	args[0] = name.failed ? "" : name.s;
-	args[1] = equals ? equals + 1 : NULL;
-	ret = read_dialogs("profile_list_dlgs", args, equals ? 2 : 1, fn, arg);
+	do {
+		ret = read_stream(&s, "dlg_page", args, n);
+		if (ret == CTL_OK && page)
+			page(arg);
+		memcpy(cursor, s.next, CURSOR_MAX);
+	} while (ret == CTL_OK && !s.stopped && *cursor && strcmp(cursor, "end") != 0);
+	free_stream(&s);
+	return ret;
+}
+
+/* What the filters may want: the members of a profile, or all. Not in one reply: the proxy would
+ * give up on us, and serve nobody else until then, when whoever reads our output takes a rest. */
+static int read_filtered(dialog_fn *fn, page_fn *page, void *arg)
+{
+	const char *profile = ctl_options.profile ? ctl_options.profile : "";
+	size_t len = strcspn(profile, "=");
+	struct dlg_buf name = { 0 };
+	char cursor[CURSOR_MAX] = "0";
+	const char *args[] = { cursor, "1000", NULL, profile + len + (profile[len] == '=') };
+	int ret;
+
+	dlg_buf_add(&name, (struct dlg_str){ profile, len });
+	args[2] = name.failed || !len ? "" : name.s;
+	ret = read_pages(cursor, args, !ctl_options.profile ? 2 : profile[len] ? 4 : 3, fn, page, arg);
 	dlg_buf_free(&name);
 	return ret;
 }
@@ -384,8 +419,12 @@ static int list_one(struct ctl_dialog *d, void *arg)
 		print_row(l, d);
 	}
 	l->shown++;
-	ctl_flush(&l->out);
 	return 0;
+}
+
+static void print_page(void *arg)
+{
+	ctl_flush(&((struct listing *)arg)->out);
 }
 
 int ctl_list(int argc, char **argv)
@@ -397,7 +436,7 @@ int ctl_list(int argc, char **argv)
 		return ctl_surplus(argv[0]);
 	if (choose_columns() < 0 || ctl_filter_check() < 0)
 		return CTL_USAGE;
-	ret = read_filtered("dlg_list", list_one, &l);
+	ret = read_filtered(list_one, print_page, &l);
 	if (ret == CTL_OK)
 		print_head(&l);
 	if (ret == CTL_OK && ctl_options.json)
@@ -720,7 +759,7 @@ static int end_filtered(void)
 {
 	struct targets t = { .now = (long)time(NULL) };
 
-	return end_found(&t, read_filtered("dlg_list", add_target, &t));
+	return end_found(&t, read_filtered(add_target, NULL, &t));
 }
 
 /* Whoever names a call in a script means it; people are asked, about one that is there. */

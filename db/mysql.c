@@ -4,6 +4,7 @@
 
 #include <mysql.h>
 #include <mysqld_error.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -43,20 +44,33 @@ static const unsigned of_contents[] = {
 	ER_TRUNCATED_WRONG_VALUE_FOR_FIELD,
 	ER_TOO_BIG_ROWSIZE,
 	ER_TOO_LONG_KEY,
+	ER_VIEW_CHECK_FAILED,
 	3819 /* MySQL: CHECK */,
 };
 
-/* SQLSTATE classes 22 and 23 lie in the row itself: data and constraints. */
+/* Classes of SQLSTATE that lie in a row itself: data, constraints, views with CHECK OPTION, and what
+ * triggers signal. */
+static int is_of_contents(const char *state, unsigned number)
+{
+	static const char *const classes[] = { "22", "23", "44", "45" };
+
+	for (size_t i = 0; i < sizeof(classes) / sizeof(classes[0]); i++) {
+		if (!strncmp(state, classes[i], 2))
+			return 1;
+	}
+	for (size_t i = 0; i < sizeof(of_contents) / sizeof(of_contents[0]); i++) {
+		if (of_contents[i] == number)
+			return 1;
+	}
+	return 0;
+}
+
 static enum db_result failed(struct db_conn *c, const char *text, const char *state,
 			     unsigned number)
 {
 	snprintf(c->why, sizeof(c->why), "%s (%u)", *text ? text : "unknown error", number);
-	if (!strncmp(state, "22", 2) || !strncmp(state, "23", 2))
+	if (is_of_contents(state, number))
 		return DB_REFUSED;
-	for (size_t i = 0; i < sizeof(of_contents) / sizeof(of_contents[0]); i++) {
-		if (of_contents[i] == number)
-			return DB_REFUSED;
-	}
 	c->lost = 1;
 	return DB_LOST;
 }
@@ -180,12 +194,25 @@ static enum db_result set_session(struct db_conn *c, unsigned seconds)
 	return run(c, sql, (size_t)n);
 }
 
+/* The library has SIGPIPE ignored when it is used first; that is the process's own affair, and the
+ * library sends with MSG_NOSIGNAL anyway. */
+static MYSQL *init(void)
+{
+	struct sigaction pipe;
+	MYSQL *my;
+
+	sigaction(SIGPIPE, NULL, &pipe);
+	my = mysql_init(NULL);
+	sigaction(SIGPIPE, &pipe, NULL);
+	return my;
+}
+
 static enum db_result connect_it(struct db_conn *c, const struct db_url *url)
 {
 	enum db_result ret;
 	int path = url->host[0] == '/';
 
-	c->my = mysql_init(NULL);
+	c->my = init();
 	if (!c->my || set_options(c, url))
 		return no_memory(c);
 	if (!mysql_real_connect(c->my, path || !url->host[0] ? NULL : url->host, url->user,

@@ -126,13 +126,13 @@ static enum db_result pull_in(struct db_conn *c)
 }
 
 /* Classes of SQLSTATE that lie in a row itself: two rows of one key at once, data, constraints,
- * limits of the program. */
+ * views with CHECK OPTION, limits of the program; and what triggers raise. */
 static int is_of_contents(const char *state)
 {
-	static const char *const classes[] = { "21", "22", "23", "54" };
+	static const char *const classes[] = { "21", "22", "23", "44", "54", "P0001" };
 
 	for (size_t i = 0; state && i < sizeof(classes) / sizeof(classes[0]); i++) {
-		if (!strncmp(state, classes[i], 2))
+		if (!strncmp(state, classes[i], strlen(classes[i])))
 			return 1;
 	}
 	return 0;

@@ -48,7 +48,9 @@ def as_user(*names):
     for name in names + ("nobody",):
         try:
             pwd.getpwnam(name)
-            return ["setpriv", "--reuid", name, "--regid", str(pwd.getpwnam(name).pw_gid), "--clear-groups"]
+            # a change of user forgets what die_with_parent() asked for, unless it is kept
+            return ["setpriv", "--reuid", name, "--regid", str(pwd.getpwnam(name).pw_gid), "--clear-groups",
+                    "--pdeathsig", "keep"]
         except KeyError:
             pass
     raise RuntimeError("no user to run a database as")

@@ -4,6 +4,7 @@
  * the database does. */
 
 #include "kit.h"
+#include "../sim/sim_db.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -128,12 +129,18 @@ static const struct call {
 	const char *name;
 	enum db_result (*fn)(struct db_conn *c);
 	int in_transaction;
+	enum sim_db_call of_fake;
 } calls[] = {
-	{ "begin", call_begin, 0 },     { "commit", call_commit, 1 },
-	{ "rollback", call_rollback, 1 }, { "upsert", call_upsert, 1 },
-	{ "remove", call_remove, 1 },   { "select", call_select, 0 },
-	{ "count", call_count, 0 },     { "columns", call_columns, 0 },
-	{ "version", call_version, 0 }, { "create", call_create, 0 },
+	{ "begin", call_begin, 0, SIM_DB_BEGIN },
+	{ "commit", call_commit, 1, SIM_DB_COMMIT },
+	{ "rollback", call_rollback, 1, SIM_DB_ROLLBACK },
+	{ "upsert", call_upsert, 1, SIM_DB_UPSERT },
+	{ "remove", call_remove, 1, SIM_DB_REMOVE },
+	{ "select", call_select, 0, SIM_DB_SELECT },
+	{ "count", call_count, 0, SIM_DB_COUNT },
+	{ "columns", call_columns, 0, SIM_DB_COLUMNS },
+	{ "version", call_version, 0, SIM_DB_VERSION },
+	{ "create", call_create, 0, SIM_DB_CREATE },
 };
 enum { N_CALLS = sizeof(calls) / sizeof(*calls) };
 
@@ -643,12 +650,91 @@ START_TEST(file_is_not_for_everybody)
 }
 END_TEST
 
+/* ---- the fake ---- */
+
+/* The rows of "n" afterwards: an open transaction has added one, which is true only if a commit
+ * took effect. */
+static void check_told_to_fail(const struct call *call, int after)
+{
+	struct db_conn *c = kit_open_table();
+	int kept = after && call->of_fake == SIM_DB_COMMIT;
+
+	kit_fill(c, "n", 1, 20);
+	if (call->in_transaction)
+		open_transaction(c, 1);
+	sim_db.lose_call = call->of_fake;
+	sim_db.lose_after = after;
+	sim_db.lose_in = 1;
+	ck_assert_msg(call->fn(c) == DB_LOST, "%s does as if nothing was", call->name);
+	ck_assert_uint_eq(sim_db.lose_in, 0);
+	check_words(kit.driver->error(c));
+	close_conn(c);
+	c = kit_open();
+	ck_assert_msg(kit_count(c, "n") == 20u + (unsigned)kept, "%s: %u rows", call->name,
+		      (unsigned)kit_count(c, "n"));
+	close_conn(c);
+	ck_assert_uint_eq(sim_db.open_conns, 0);
+	sim_db_clear();
+}
+
+START_TEST(every_call_to_the_fake_fails_when_told)
+{
+	for (unsigned i = 0; i < N_CALLS; i++) {
+		check_told_to_fail(&calls[i], 0);
+		check_told_to_fail(&calls[i], 1);
+	}
+	sim_db.lose_call = SIM_DB_OPEN;
+	sim_db.lose_in = 1;
+	check_open_fails(kit.url, at_once);
+	close_conn(kit_open());
+}
+END_TEST
+
+START_TEST(fake_that_is_away_answers_no_call)
+{
+	for (unsigned i = 0; i < N_CALLS; i++) {
+		struct db_conn *c = kit_open_table();
+
+		if (calls[i].in_transaction)
+			open_transaction(c, 1);
+		sim_db.away = 1;
+		ck_assert_msg(calls[i].fn(c) == DB_LOST, "%s", calls[i].name);
+		close_conn(c);
+		check_open_fails(kit.url, at_once);
+		sim_db.away = 0;
+		c = kit_open();
+		ck_assert_uint_eq(kit_count(c, "n"), 0);
+		close_conn(c);
+	}
+}
+END_TEST
+
+START_TEST(fake_refuses_the_row_it_was_told_to)
+{
+	struct db_conn *c = kit_open_table();
+	struct db_value v[3][DLG_ROW_N];
+
+	for (unsigned i = 0; i < 3; i++)
+		kit_row(v[i], "n", 1, i + 1);
+	sim_db.refuse_id = 2;
+	ck_assert_int_eq(kit_write(c, v[0], 3), DB_REFUSED);
+	ck_assert_uint_eq(kit_count(c, "n"), 0);
+	for (unsigned i = 0; i < 3; i++)
+		ck_assert_int_eq(kit_write(c, v[i], 1), i == 1 ? DB_REFUSED : DB_OK);
+	ck_assert_uint_eq(kit_count(c, "n"), 2);
+	close_conn(c);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *all = kit_case("faults", 60, TIMEOUT_MS);
 
-	/* what the fake does is what tests of the engine make it do */
-	if (!kit_is("fake"))
+	if (kit_is("fake"))
+		kit_add(all, UNIT_TESTS{ every_call_to_the_fake_fails_when_told,
+					 fake_that_is_away_answers_no_call,
+					 fake_refuses_the_row_it_was_told_to, NULL });
+	else
 		kit_add(all, UNIT_TESTS{
 			a_lock_of_somebody_else_is_not_waited_for_longer_than_allowed, NULL });
 	if (kit_is("sqlite"))

@@ -14,22 +14,6 @@ static FILE *to_keeper, *from_keeper;
 static struct db_url url; /* of the last connection */
 static char case_name[64];
 
-static const struct db_column columns[] = {
-#define KEY_TEXT DB_KEY_TEXT
-#define KEY_INT  DB_KEY_INT
-#define INT      DB_COL_INT
-#define TEXT     DB_COL_TEXT
-#define X(id, the_kind, param, dflt) { dflt, the_kind, DLG_ROW_##id == DLG_ROW_callid },
-#define ALIAS(id, param)
-	DLG_ROW_COLUMNS(X, ALIAS)
-#undef X
-#undef ALIAS
-#undef KEY_TEXT
-#undef KEY_INT
-#undef INT
-#undef TEXT
-};
-
 int kit_is(const char *kind)
 {
 	return !strcmp(kit.kind, kind);
@@ -90,7 +74,7 @@ void kit_start(void)
 	db_url_free(&u);
 	ck_assert_msg(kit.driver != NULL, "%s", why);
 	snprintf(name, sizeof(name), "dialog_%d_%u", (int)getpid(), n++);
-	kit.table = (struct db_table){ .name = name, .column = columns, .n_columns = DLG_ROW_N,
+	kit.table = (struct db_table){ .name = name, .column = dlg_row_columns, .n_columns = DLG_ROW_N,
 				       .n_keys = 3, .version = DLG_ROW_TABLE_VERSION };
 }
 
@@ -147,9 +131,9 @@ struct db_conn *kit_open_table(void)
 void kit_row(struct db_value v[DLG_ROW_N], const char *node, int64_t h_entry, int64_t h_id)
 {
 	for (unsigned i = 0; i < DLG_ROW_N; i++)
-		v[i] = columns[i].kind == DB_KEY_INT || columns[i].kind == DB_COL_INT
+		v[i] = dlg_row_columns[i].kind == DB_KEY_INT || dlg_row_columns[i].kind == DB_COL_INT
 			       ? db_int(1000 + i)
-			       : db_text(dlg_str_of(columns[i].name));
+			       : db_text(dlg_str_of(dlg_row_columns[i].name));
 	v[DLG_ROW_node] = db_text(dlg_str_of(node));
 	v[DLG_ROW_h_entry] = db_int(h_entry);
 	v[DLG_ROW_h_id] = db_int(h_id);

@@ -3,6 +3,7 @@
 
 #include "kit.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -656,6 +657,36 @@ START_TEST(text_too_long_for_its_column_is_refused)
 }
 END_TEST
 
+/* A rule that the operator made is about rows, whatever it says. */
+START_TEST(row_that_a_trigger_refuses_is_refused)
+{
+	struct db_conn *c = kit_open_table();
+	const char *t = kit.table.name;
+	struct db_value v[DLG_ROW_N];
+
+	if (kit_is("mysql"))
+		kit_ask("sql CREATE TRIGGER %s_t BEFORE UPDATE ON %s FOR EACH ROW SIGNAL SQLSTATE "
+			"'45000' SET MESSAGE_TEXT = 'books are closed'",
+			t, t);
+	else if (kit_is("postgres"))
+		kit_ask("sql CREATE FUNCTION %s_f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN "
+			"RAISE EXCEPTION ''books are closed''; END'; CREATE TRIGGER %s_t BEFORE "
+			"UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION %s_f()",
+			t, t, t, t);
+	else
+		kit_ask("sql CREATE TRIGGER %s_t BEFORE UPDATE ON %s BEGIN SELECT RAISE(ABORT, "
+			"'books are closed'); END",
+			t, t);
+	kit_row(v, "n", 1, 1);
+	kit_ok(c, kit_write(c, v, 1));
+	check_refused(c, v);
+	ck_assert_int_eq(kit_write(c, v, 1), DB_REFUSED);
+	ck_assert_msg(strstr(kit.driver->error(c), "books are closed"), "%s",
+		      kit.driver->error(c));
+	close_conn(c);
+}
+END_TEST
+
 START_TEST(row_larger_than_a_packet_is_refused)
 {
 	struct db_conn *c = kit_open_table();
@@ -828,6 +859,25 @@ START_TEST(a_child_that_leaves_it_alone_does_no_harm)
 }
 END_TEST
 
+/* They belong to the proxy, and to whoever runs dlgctl in a pipe. */
+START_TEST(signals_stay_as_they_are)
+{
+	struct sigaction before[NSIG] = { 0 }, after;
+	struct db_conn *c;
+
+	for (int i = 1; i < NSIG; i++)
+		sigaction(i, NULL, &before[i]);
+	c = kit_open_table();
+	kit_fill(c, "n", 1, 3);
+	close_conn(c);
+	for (int i = 1; i < NSIG; i++) {
+		if (sigaction(i, NULL, &after) == 0)
+			ck_assert_msg(after.sa_handler == before[i].sa_handler, "signal %d: %s", i,
+				      strsignal(i));
+	}
+}
+END_TEST
+
 /* ---- the suite ---- */
 
 int main(void)
@@ -843,7 +893,7 @@ int main(void)
 		deleting_what_is_not_there_is_fine, rows_of_other_nodes_stay_as_they_are,
 		commit_keeps_rollback_and_close_undo, a_hundred_thousand_rows_stream_in_flat_memory,
 		reading_stops_when_told_and_the_connection_goes_on,
-		a_child_that_leaves_it_alone_does_no_harm, NULL });
+		a_child_that_leaves_it_alone_does_no_harm, signals_stay_as_they_are, NULL });
 	if (!kit_is("fake"))
 		kit_add(all,
 			UNIT_TESTS{ table_is_made_once_and_found_fit,
@@ -854,6 +904,7 @@ int main(void)
 				    further_columns_do_no_harm, names_of_columns_are_quoted,
 				    what_is_no_number_arrives_as_the_text_it_is,
 				    uncommitted_rows_are_nobody_elses, null_in_the_key_is_refused,
+				    row_that_a_trigger_refuses_is_refused,
 				    table_that_is_gone_is_no_fault_of_a_row,
 				    column_that_is_gone_is_no_fault_of_a_row, NULL });
 	if (kit_is("sqlite") || kit_is("mysql"))

@@ -16,6 +16,42 @@ EITHER = ("bye pending", "callee's bye pending")
 EXTRA = "X-Hint: credit expired"
 
 
+class MissedAck(DbCase):
+    """What a row says of the ACK may be old: a call is not ended for that."""
+
+    seconds = 12
+    params = dict(DbCase.params, ack_timeout=2)
+
+    def test_an_ack_that_was_not_saved(self):
+        p = self.start_proxy(DELAYED, params={"db_update_period": 600})
+        c = self.call().setup(ack=False, headers=[["X-Bye", "1"]])
+        p.restart()
+        self.wait_state(c, CONFIRMED_NA)
+        c.ack()
+        self.wait_state(c, CONFIRMED)
+        p.restart(kill=True)
+        self.wait_state(c, CONFIRMED_NA)
+        self.stays(c, CONFIRMED_NA, 4)
+        c.exchange("INFO", DOWN)
+        c.hangup()
+        self.wait_state(c, DELETED)
+
+    def test_an_ack_that_comes_late(self):
+        p = self.start_proxy(REALTIME)
+        c = self.call().setup(ack=False)
+        p.restart()
+        c.ack()
+        self.wait_state(c, CONFIRMED)
+        self.stays(c, CONFIRMED, 3)
+        c.hangup()
+
+    def test_the_limit_stands_without_a_restart(self):
+        self.start_proxy(REALTIME)
+        c = self.call().setup(ack=False)
+        self.wait_state(c, DELETED, 6)
+        self.wait_no_row(c)
+
+
 @over("mysql", "postgres", "sqlite")
 class Restart(DbCase):
     seconds = 50

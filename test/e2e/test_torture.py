@@ -495,7 +495,8 @@ class Torture(MortalCase):
               "%d refused, %d not at rest, %d rows; %s" % (
                   number, KIND, what, len(calls), len(found.up), sum(c.bye_answered > 0 for c in calls),
                   sum(c.in_flight(self.deaths) for c in calls), len(found.unacked), sum(c.refused > 0 for c in calls),
-                  len(left), sum(found.table.values()), ", ".join("%d %s" % (len(v), k) for k, v in bad.items())), flush=True)
+                  len(left), sum(found.table.values()), ", ".join("%d %s" % (len(v), k) for k, v in bad.items())),
+              flush=True)
         self.assertEqual(audit(self.proxy)["result"], "ok")
         self.assertFalse(any(bad.values()), "\n".join(
             ["round %d, %s, deaths at %r" % (number, what, self.deaths[-2:])] +

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Random call histories, without and with a database. SIM_HISTORIES: how many of each (default
- * 20000). SIM_SEED: run this one only.
+ * 20000 and 5000). SIM_SEED: run this one only.
  * SIM_FIRST: the first seed. */
 #include <check.h>
 #include <ftw.h>
@@ -33,7 +33,7 @@ static void print_stats(void)
 static void run_histories(char *journal_dir)
 {
 	uint64_t one = from_env("SIM_SEED", 0), first = from_env("SIM_FIRST", 1);
-	uint64_t count = one ? 1 : from_env("SIM_HISTORIES", 20000);
+	uint64_t count = one ? 1 : from_env("SIM_HISTORIES", journal_dir ? 5000 : 20000);
 
 	if (one)
 		first = one;

@@ -13,7 +13,8 @@
 
 struct ctl_options ctl_options;
 
-/* Replies by command; the last one of a name counts. NULL ends the list. */
+/* Replies by command, "list", or by command and arguments, "list(1|2)"; the last that fits counts. NULL
+ * ends the list. */
 struct fake_reply {
 	const char *command, *text;
 };
@@ -24,17 +25,30 @@ static int fake_code;
 static char *fake_text;
 static size_t fake_len;
 
+static const char *fake_find(const char *command, const char *request)
+{
+	const char *text = NULL;
+
+	for (const struct fake_reply *f = fake_replies; f && f->command; f++) {
+		if (!strcmp(f->command, command) || !strcmp(f->command, request))
+			text = f->text;
+	}
+	return text;
+}
+
 int ctl_call(const char *command, const char *const *args, unsigned n, ctl_line_fn *fn, void *arg)
 {
 	struct ctl_reply r = { .fn = fn, .arg = arg };
-	const char *text = NULL;
+	struct dlg_buf request = { 0 };
+	const char *text;
 
-	dlg_buf_printf(&fake_asked, "%s(", command);
+	dlg_buf_printf(&request, "%s(", command);
 	for (unsigned i = 0; i < n; i++)
-		dlg_buf_printf(&fake_asked, "%s%s", i ? "|" : "", args[i]);
-	dlg_buf_add(&fake_asked, DLG_STR(");"));
-	for (const struct fake_reply *f = fake_replies; f && f->command; f++)
-		text = strcmp(f->command, command) ? text : f->text;
+		dlg_buf_printf(&request, "%s%s", i ? "|" : "", args[i]);
+	dlg_buf_add(&request, DLG_STR(")"));
+	dlg_buf_printf(&fake_asked, "%s;", request.s);
+	text = fake_find(command, request.s);
+	dlg_buf_free(&request);
 	if (!text)
 		return CTL_AWAY;
 	ctl_reply_feed(&r, dlg_str_of(text));
