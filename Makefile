@@ -4,6 +4,7 @@
 # make test     unit, simulation, fuzz (FUZZ_SECONDS each) and end-to-end tests; SAN=1: sanitized
 # make lint     warnings of gcc and clang, clang-tidy, cppcheck, shellcheck, exported symbols
 # make bench    what tracking calls costs, against no module and the host's own; test/bench/README
+#               make bench-engine: the first half minute of it, test/bench/*_bench.c
 # make install  into MODDIR; make clean; make distclean: the fetched headers go, too
 # V=1 shows the compilers' command lines.
 
@@ -41,10 +42,11 @@ db_tests := $(wildcard test/db/*_test.c)
 ctl_server = $(B)/test/ctl/server
 ctl_tested := $(addprefix ctl/ctl_,reply.c out.c filter.c list.c figures.c)
 fuzz := $(filter-out %/replay.c,$(wildcard test/fuzz/*.c))
+benches := $(patsubst %.c,$(B)/%,$(wildcard test/bench/*_bench.c))
 drivers := $(patsubst db/%.c,$(B)/dialog_db_%.so,$(filter-out db/db.c db/sql.c,$(wildcard db/*.c)))
 examples := $(patsubst examples/%.c,$(B)/dlg_%.so,$(wildcard examples/*.c))
 
-.PHONY: all run test bench programs tsan lint objects install clean distclean
+.PHONY: all run test bench bench-engine programs tsan lint objects install clean distclean
 .SECONDARY:
 all: $(B)/dialog.so $(drivers) $(B)/dlgctl $(examples)
 
@@ -146,13 +148,14 @@ test:
 		"test/ctl/run $(B)/dlgctl $(ctl_server)" test/e2e/run
 
 # An engine without the tests' checks, over their host.
-profile_bench = $(B)/test/bench/profile_bench
-$(profile_bench): $(patsubst %.c,$(B)/%.o,$(engine) test/sim/sim_host.c test/bench/profile_bench.c)
+$(benches): $(B)/%: $(B)/%.o $(patsubst %.c,$(B)/%.o,$(engine) test/sim/sim_host.c)
 	$(Q)$(CC) $(CFLAGS) $(san) -o $@ $^ -pthread
 
-bench: all $(profile_bench)
+bench-engine: $(benches)
+	$(Q)for b in $^; do $$b || exit 1; done
+
+bench: all bench-engine
 	./setup.sh bench
-	$(profile_bench)
 	DIALOG_SO=$(abspath $(B)/dialog.so) test/bench/instructions.py
 	DIALOG_SO=$(abspath $(B)/dialog.so) test/bench/calls.py
 

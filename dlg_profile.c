@@ -226,6 +226,11 @@ static unsigned segment_of(uint32_t bucket)
 	return bucket < BASE ? 0 : log2_of(bucket / BASE) + 1;
 }
 
+static size_t segment_size(unsigned seg)
+{
+	return seg ? (size_t)BASE << (seg - 1) : BASE;
+}
+
 static struct value **bucket_at(struct shard *s, uint32_t bucket)
 {
 	unsigned seg = segment_of(bucket);
@@ -359,7 +364,7 @@ static void provide(struct shard *s)
 	if (!seg || seg >= SEGMENTS || __atomic_load_n(&s->values, __ATOMIC_RELAXED) < n ||
 	    __atomic_load_n(&s->segment[seg], __ATOMIC_RELAXED))
 		return;
-	fresh = dlg_mem_alloc(((size_t)BASE << (seg - 1)) * sizeof(struct value *));
+	fresh = dlg_mem_alloc(segment_size(seg) * sizeof(struct value *));
 	if (!fresh)
 		return;
 	lock(s);

@@ -140,7 +140,7 @@ class BadParameters(Refuse):
         """A journal of another node is set aside, not read."""
         p = self.start_proxy(REALTIME, params={"db_node": "one"}, allowed=("of another db_node",))
         c = self.call().setup()
-        self.wait_state(c, CONFIRMED)
+        self.wait_row(c, state=4)  # the journal is all that knows it before
         p.restart(kill=True, db_node="two")
         p.wait_log(r"it is of another db_node: it is not read")
         self.assertEqual(p.fifo.dialogs(), [])

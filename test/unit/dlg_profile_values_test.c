@@ -109,6 +109,36 @@ START_TEST(tables_of_every_size_shrink_to_nothing)
 }
 END_TEST
 
+/* doc/operations.md publishes them. */
+START_TEST(bytes_per_membership_and_value)
+{
+	enum { N = 20000, LONGEST = 40 };
+	struct dlg_mem_info before, joined, again;
+	struct dlg_cell *dlg[N / 500];
+	char text[LONGEST + 1];
+
+	init();
+	make_dialogs(dlg, N / 500);
+	dlg_mem_get_info(&before);
+	for (unsigned i = 0; i < N; i++) {
+		snprintf(text, sizeof(text), "%040u", i);
+		dlg_profile_join(dlg[i / 500], CALLER, (struct dlg_str){ text, LONGEST });
+	}
+	dlg_mem_get_info(&joined);
+	for (unsigned i = 0; i < N; i++) {
+		snprintf(text, sizeof(text), "%040u", i);
+		dlg_profile_join(dlg[i / 500], CALLER, (struct dlg_str){ text, LONGEST });
+	}
+	dlg_mem_get_info(&again);
+	ck_assert_uint_eq(size(CALLER, NULL), 2 * N);
+	ck_assert_uint_eq(again.piece_bytes - joined.piece_bytes, 32 * N);
+	ck_assert_uint_le(joined.piece_bytes - before.piece_bytes, (32 + 96 + 16) * N);
+	for (unsigned i = 0; i < N / 500; i++)
+		drop(dlg[i]);
+	done();
+}
+END_TEST
+
 START_TEST(values_without_memory_for_larger_tables)
 {
 	enum { N = 900 };
@@ -407,6 +437,7 @@ int main(void)
 	tcase_set_timeout(t, 120);
 	unit_add(t, UNIT_TESTS{ tables_of_every_size_shrink_to_nothing,
 				values_without_memory_for_larger_tables,
+				bytes_per_membership_and_value,
 				a_walk_given_up_leaves_nothing_behind,
 				a_value_under_a_walk_may_come_back,
 				the_census_notices_a_wrong_counter, NULL });
