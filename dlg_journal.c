@@ -224,7 +224,7 @@ static const char *foreign(const struct old_file *f)
 		return "it is no journal of this module";
 	if (h.format != FORMAT || h.layout != head.layout) {
 		snprintf(why, sizeof(why), "it has version %u.%u, this module reads %u.%u",
-			 h.format, h.layout, FORMAT, head.layout);
+			 h.format, h.layout, (unsigned)FORMAT, head.layout);
 		return why;
 	}
 	return memcmp(h.node, head.node, NODE_MAX) ? "it is of another db_node" : NULL;

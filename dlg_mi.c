@@ -345,7 +345,7 @@ int dlg_mi_choose(const struct dlg_mi_args *args, unsigned first, struct dlg_mi_
 void dlg_mi_run_dlg_page(const struct dlg_mi_args *args, struct dlg_mi_out *out)
 {
 	struct dlg_hash_cursor cur;
-	struct dlg_mi_choice of;
+	struct dlg_mi_choice of = { 0 };
 	struct view view = { .of = args->n > 2 ? &of : NULL };
 	uint64_t count = PAGE_DEFAULT;
 

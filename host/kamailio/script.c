@@ -258,7 +258,7 @@ typedef int script_fn(struct host_msg *msg, const struct dialog_arg *args);
 
 /* `kinds`: of what is given; `full`: with the optional ones. */
 static int call(script_fn *fn, const char *kinds, const char *full, struct sip_msg *msg,
-		char *const given[])
+		char *const given[], size_t n)
 {
 	struct dialog_arg args[DIALOG_ARGS_MAX];
 	size_t i = 0;
@@ -267,7 +267,7 @@ static int call(script_fn *fn, const char *kinds, const char *full, struct sip_m
 	if (!dialog_running())
 		return -1;
 	for (size_t at = 0; full[at]; at++) {
-		if (full[at] != kinds[i])
+		if (i == n || full[at] != kinds[i])
 			continue;
 		if (read_arg(msg, (void *)given[i++], &args[at]) < 0)
 			return -1;
@@ -281,11 +281,12 @@ static int call(script_fn *fn, const char *kinds, const char *full, struct sip_m
 	_Static_assert(sizeof(kinds) <= 4, "a thunk for four arguments is due");              \
 	static int id##_2(struct sip_msg *msg, char *p1, char *p2)                            \
 	{                                                                                     \
-		return call(dialog_fn_##name, kinds, full, msg, (char *const[]){ p1, p2 });   \
+		return call(dialog_fn_##name, kinds, full, msg, (char *const[]){ p1, p2 }, 2); \
 	}                                                                                     \
 	static int id##_3(struct sip_msg *msg, char *p1, char *p2, char *p3)                  \
 	{                                                                                     \
-		return call(dialog_fn_##name, kinds, full, msg, (char *const[]){ p1, p2, p3 }); \
+		return call(dialog_fn_##name, kinds, full, msg, (char *const[]){ p1, p2, p3 }, \
+			    3);                                                               \
 	}                                                                                     \
 	static int id##_fix(void **param, int no)                                             \
 	{                                                                                     \
