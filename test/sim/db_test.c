@@ -794,10 +794,11 @@ END_TEST
 
 int main(int argc, char **argv)
 {
-	TCase *c = tcase_create("db");
+	TCase *c;
 
 	if (argc == 3)
 		return second_proxy(argv[2]);
+	c = tcase_create("db");
 	tcase_add_checked_fixture(c, set_up, tear_down);
 	tcase_set_timeout(c, 60);
 	tcase_add_test(c, realtime_rows_follow_a_call);
