@@ -47,7 +47,7 @@ enum {
 #define ADAPTER_PV ((pv_type_t)(PVT_EXTRA + 1900)) /* type of our variables */
 
 #define ADAPTER_LOAD_FIRST ""
-#define ADAPTER_LOG(level, line) LM_GEN1(level, "%s\n", line)
+#define ADAPTER_LOG(level, line) LM_GEN1(level, "dialog: %s\n", line)
 
 /* ---- variables ---- */
 
