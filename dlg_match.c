@@ -28,6 +28,16 @@ void dlg_match_collect_routes(struct host_msg *msg, enum host_header name, struc
 	}
 }
 
+unsigned dlg_match_count_routes(struct host_msg *msg, enum host_header name)
+{
+	struct dlg_str body;
+	unsigned n = 0;
+
+	for (int i = 0; host_msg_header(msg, name, i, &body) == 0; i++)
+		n += dlg_route_count(body);
+	return n;
+}
+
 /* ---- finding the dialog ---- */
 
 /* How well a dialog must fit when several have the same Call-ID and tags (spirals, new calls

@@ -69,6 +69,9 @@ struct host_info {
 /* Returns 0, or -1 for a message without a usable Call-ID, From, To or CSeq. */
 int host_msg_info(struct host_msg *msg, struct host_info *out);
 
+/* To tag, also of a message that host_msg_info() would refuse. Empty when there is none. */
+struct dlg_str host_msg_to_tag(struct host_msg *msg);
+
 /* URI of the only Contact. Empty when there is none, several, "*", or it cannot be parsed. */
 struct dlg_str host_msg_contact(struct host_msg *msg);
 

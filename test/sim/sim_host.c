@@ -462,6 +462,12 @@ int host_msg_info(struct host_msg *msg, struct host_info *out)
 	return 0;
 }
 
+struct dlg_str host_msg_to_tag(struct host_msg *msg)
+{
+	outside_locks("host_msg_to_tag()");
+	return field(msg, SIM_TO_TAG);
+}
+
 struct dlg_str host_msg_contact(struct host_msg *msg)
 {
 	outside_locks("host_msg_contact()");
