@@ -19,7 +19,7 @@ TREE = os.path.abspath(os.environ["OPENSIPS_SRC"]) if os.environ.get("OPENSIPS_S
 BINARY = os.path.join(TREE or "", "opensips")
 
 MODULES = ("signaling", "sl", "tm", "rr", "sipmsgops", "textops", "cfgutils", "mi_datagram", "mi_fifo")
-ABSENT = ("counters",)  # Kamailio's modules that tests ask for, and that are part of the core here
+ABSENT = ("counters",)  # of Kamailio's, that tests ask for: part of the core here
 
 NEVER = r"force termination for all processes|segfault"
 ANSWERS = r"handle_mi_request: |get_mi_\w+_param: |mi_datagram_callback: "
@@ -124,11 +124,11 @@ def unquoted(arg):
 
 
 def quoted(arg):
-    """Flags have names here."""
+    """What must be a string here, also when it is a number: flags have names."""
     return '"%s"' % arg if re.fullmatch(r"\d+", arg) else arg
 
 
-def flag(args):
+def texts(args):
     return [quoted(a) for a in args]
 
 
@@ -141,10 +141,17 @@ def last_is_variable(args):
 
 
 def optional_middle(args):
-    """f(profile, x) is f(profile, , x) here, and x a number or a variable."""
+    """f(profile, x) is f(profile, , x) here, and x a variable."""
     if len(args) == 2:
         args = [args[0], "", args[1]]
     return last_is_variable(args)
+
+
+def last_is_number(args):
+    """The same with a number; a header is none, whatever digits it has."""
+    args = optional_middle(args)
+    m = re.fullmatch(r"\$\((hdr\(.*)\)", args[-1])
+    return args[:-1] + ["$(%s{s.int})" % m.group(1)] if m else args
 
 
 def same(args):
@@ -153,25 +160,26 @@ def same(args):
 
 # Functions: name here, and what becomes of the arguments.
 FUNCTIONS = {
-    "setflag": ("setflag", flag),
-    "resetflag": ("resetflag", flag),
-    "isflagset": ("isflagset", flag),
+    "setflag": ("setflag", texts),
+    "resetflag": ("resetflag", texts),
+    "isflagset": ("isflagset", texts),
     "sl_send_reply": ("sl_send_reply", first_is_number),
     "t_reply": ("t_reply", first_is_number),
     "usleep": ("usleep", first_is_number),
     "append_branch": ("append_msg_branch", same),
     "t_is_canceled": ("t_was_cancelled", same),
     # ours
-    "set_dlg_flag": ("set_dlg_flag", flag),
-    "reset_dlg_flag": ("reset_dlg_flag", flag),
-    "is_dlg_flag_set": ("is_dlg_flag_set", flag),
+    "set_dlg_flag": ("set_dlg_flag", texts),
+    "reset_dlg_flag": ("reset_dlg_flag", texts),
+    "is_dlg_flag_set": ("is_dlg_flag_set", texts),
     "fetch_dlg_value": ("fetch_dlg_value", last_is_variable),
     "get_profile_size": ("get_profile_size", optional_middle),
-    "set_dlg_profile_limit": ("set_dlg_profile_limit", optional_middle),
+    "set_dlg_profile": ("set_dlg_profile", texts),
+    "set_dlg_profile_limit": ("set_dlg_profile_limit", last_is_number),
 }
 
 STRING = r'"(?:\\.|[^"\\])*"'
-TOKEN = re.compile(r"(?P<comment>#[^\n]*)|(?P<string>%s)|(?P<call>(?<![$\w(])(?:%s)\()|(?P<word>%s)|(?P<variable>(?:%s)\b)" % (
+TOKEN = re.compile(r"(?P<comment>#[^\n]*)|(?P<string>%s)|(?P<call>(?<![$\w])(?:%s)\()|(?P<word>%s)|(?P<variable>(?:%s)\b)" % (
     STRING, "|".join(FUNCTIONS), "|".join(map(re.escape, WORDS)), "|".join(map(re.escape, VARIABLES))))
 CALL = re.compile(r"(?:%s)(?=\()" % "|".join(FUNCTIONS))
 VARIABLE = re.compile(r"(?:%s)\b" % "|".join(map(re.escape, VARIABLES)))

@@ -6,6 +6,7 @@ import re
 import stat
 import unittest
 
+from host import host
 from proxy import MODULE, Proxy
 from sip import Call
 
@@ -42,7 +43,7 @@ GOOD = (
 
 
 def our_errors(log):
-    return [line for line in log.splitlines() if re.search(r"\bERROR: dialog\b", line)]
+    return [line for line in log.splitlines() if re.search(host.ours("ERROR"), line)]
 
 
 class BadParameters(unittest.TestCase):

@@ -4,6 +4,7 @@
 import re
 
 from base import CONFIRMED, DELETED, DOWN, UP, ProxyCase, audit, say
+from host import dialect, host
 from profiles import HOOKS, OPS, ProfileCase, at, ops
 
 
@@ -322,7 +323,7 @@ class ProfileArguments(ProfileCase):
     """Forms of calling, and values of every kind."""
 
     seconds = 20
-    allowed = (r"pv_printf|no more space|buffer|formatted",)
+    allowed = (host.COMPLAINTS["long text"],)
     ODD = ("x", "two words", "a|b", "a#b", "a=b", "a;b", "a<=b", "a::b", "sip:u@[::1]:5060;x=y", "100%", "$fu", "$$", "\\",
            "\\\\n", "(", ")", "${", "'", "ünïcödé", "日本", "\u00a0", "0", "-1", "007", "<null>", "WITHOUT VALUE",
            "0x10", "*", "a,b", "+49 30 1234", "-", ".", ":", "count=7")
@@ -612,7 +613,7 @@ LIMITS = """record_route();
 		$var(rc) = $rc;
 		break;
 	case "number":
-		set_dlg_profile_limit($var(p), $fU, 1 + 1);
+		set_dlg_profile_limit($var(p), $fU, %(two)s);
 		$var(rc) = $rc;
 		break;
 	case "list":
@@ -640,7 +641,7 @@ LIMITS = """record_route();
 		$var(rc) = $rc;
 		break;
 	case "largest":
-		set_dlg_profile_limit("inb", "4294967294");
+		set_dlg_profile_limit("inb", "%(largest)s");
 		$var(rc) = $rc;
 		break;
 	case "manual":
@@ -675,6 +676,8 @@ LIMITS = """record_route();
 		exit;
 	}
 	""" % {
+    "two": dialect(kamailio="1 + 1", opensips="2"),
+    "largest": dialect(kamailio="4294967294", opensips="2147483647"),  # there it is an int
     # as many as there may be, each with a text that the host has to compose
     "texts": "; ".join("caller = $var(v)alue-%d <= 9" % n for n in range(32)),
     "variables": "; ".join("caller = $(hdr(X-V)[%d]{s.tolower}) <= 9" % n for n in range(32)),
