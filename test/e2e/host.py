@@ -12,6 +12,7 @@ its own way
     stats(), transactions(), shm_used(), shm_sites()
     ours(levels, text)  pattern of a log line of our module
     ANSWERS             pattern of lines the host logs when its management interface answers with an error
+    WRONG_COUNT         (code, text) of that answer to a number of parameters no command takes
     COMPLAINTS          {what a test provokes: pattern of the lines the host logs then}
 """
 
@@ -29,6 +30,10 @@ host = importlib.import_module("host_" + HOST)
 def dialect(**texts):
     """The text for this host, where a table of rewriting rules would be obscure: dialect(kamailio=..., opensips=...)"""
     return texts[HOST]
+
+
+class Native(str):
+    """A whole script that is in the host's dialect already."""
 
 
 def only(name, why):

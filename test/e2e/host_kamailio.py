@@ -17,6 +17,7 @@ MODULES = ("tm", "tmx", "sl", "rr", "pv", "xlog", "textops", "siputils", "kex", 
 
 NEVER = r"shutdown timeout triggered"
 ANSWERS = r"(?!)"  # says nothing of them
+WRONG_COUNT = (400, "Too few or too many arguments")
 
 COMPLAINTS = {
     # the calls in which a script asks for what does not work

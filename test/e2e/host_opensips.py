@@ -23,6 +23,7 @@ ABSENT = ("counters",)  # of Kamailio's, that tests ask for: part of the core he
 
 NEVER = r"force termination for all processes|segfault"
 ANSWERS = r"handle_mi_request: |get_mi_\w+_param: |mi_datagram_callback: "
+WRONG_COUNT = (-32602, "Invalid params")
 
 COMPLAINTS = {
     "relay": r"\btm\b.*t_forward_nonack|no branch|\brr\b|w_t_relay|add_uac",
@@ -93,7 +94,7 @@ def config(p):
     for path, pars in p.after:
         c.append('loadmodule "%s"' % (path if os.path.isabs(path) else module(path)))
         c += ['modparam("%s", "%s", %s)' % (m, k, quote(v)) for m, k, v in pars]
-    c += [script(p.extra), script(p.script_text())]
+    c += [script(p.extra), p.script_text()]
     return "\n".join(c) + "\n"
 
 
@@ -137,7 +138,7 @@ def first_is_number(args):
 
 
 def last_is_variable(args):
-    return args[:-1] + [unquoted(args[-1])]
+    return args[:-1] + [unquoted(args[-1])] if len(args) > 1 else args
 
 
 def optional_middle(args):

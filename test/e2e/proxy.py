@@ -12,7 +12,7 @@ import tempfile
 import time
 
 from fifo import Fifo
-from host import host
+from host import Native, host
 from rpc import RpcError
 from sip import SLOW, loopback
 
@@ -183,7 +183,9 @@ class Proxy:
             'modparam("dialog", "%s", %s)' % (k, quote(v)) for k, v in params.items() if v is not None]
 
     def script_text(self):
-        return self.script if self.script is not None else SCRIPT % self.hooks
+        if isinstance(self.script, Native):
+            return self.script
+        return host.script(self.script if self.script is not None else SCRIPT % self.hooks)
 
     def config(self):
         return host.config(self)
