@@ -5,7 +5,9 @@
 # make lint     warnings of gcc and clang, clang-tidy, cppcheck, shellcheck, exported symbols
 # make bench    what tracking calls costs, against no module and the host's own; test/bench/README
 #               make bench-engine: the first half minute of it, test/bench/*_bench.c
+# make e2e      the end-to-end tests alone
 # make install  into MODDIR; make clean; make distclean: the fetched headers go, too
+# HOST=opensips OPENSIPS_SRC=/tree   for OpenSIPS, by the source tree it was built in; build/opensips
 # V=1 shows the compilers' command lines.
 
 ifeq ($(origin CC),default)
@@ -14,28 +16,35 @@ endif
 CFLAGS = -O2 -g
 FUZZ_SECONDS = 5
 PREFIX = /usr/local
-MODDIR = $(PREFIX)/lib/kamailio/modules
+MODDIR = $(PREFIX)/lib/$(HOST)/modules
 
+HOST = kamailio
+export HOST OPENSIPS_SRC
+ifeq ($(HOST),kamailio)
+top = build
+else
+top = build/$(HOST)
+endif
 ifdef SAN
-B = build/san
+B = $(top)/san
 san = -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 ours = -DDLG_DEBUG
 # What the packaged, unsanitized Kamailio must preload to load a sanitized module.
 export DIALOG_PRELOAD := $(foreach lib,asan ubsan,$(shell $(CC) -print-file-name=lib$(lib).so))
 else
-B = build/plain
+B = $(top)/plain
 endif
 ours += $(CFLAGS) -fPIC -fvisibility=hidden -MMD -MP -I. \
 	-Wall -Wextra -Wshadow -Wmissing-prototypes -Werror
 # The engine and its tests are strict C11 and see no header of a host.
 strict = -std=c11 -D_GNU_SOURCE -pthread $(ours)
-hosted = $(KAMAILIO_CFLAGS) -std=gnu11 -DMOD_NAME='"$(1)"' $(ours)
-module = $(CC) $(CFLAGS) $(san) -o $@ $^ $(KAMAILIO_LDFLAGS)
+hosted = $(HOST_CFLAGS) -std=gnu11 -DMOD_NAME=$(host_name) -DHOST_$(HOST) -Ihost/$(HOST) $(ours)
+module = $(CC) $(CFLAGS) $(san) -o $@ $^ $(HOST_LDFLAGS)
 
 Q = $(if $(V),,@echo "  $@"; )
 
 engine := $(wildcard *.c mi/*.c) db/db.c
-adapter := $(wildcard host/kamailio/*.c)
+adapter := $(wildcard host/$(HOST)/*.c host/common/*.c)
 sim := $(filter-out %_test.c,$(wildcard test/sim/*.c))
 tests := $(wildcard test/unit/*_test.c test/sim/*_test.c)
 db_tests := $(wildcard test/db/*_test.c)
@@ -46,17 +55,21 @@ benches := $(patsubst %.c,$(B)/%,$(wildcard test/bench/*_bench.c))
 drivers := $(patsubst db/%.c,$(B)/dialog_db_%.so,$(filter-out db/db.c db/sql.c,$(wildcard db/*.c)))
 examples := $(patsubst examples/%.c,$(B)/dlg_%.so,$(wildcard examples/*.c))
 
-.PHONY: all run test bench bench-engine programs tsan lint objects install clean distclean
+.PHONY: all another_tree run test e2e bench bench-engine programs tsan lint objects install clean distclean
 .SECONDARY:
 all: $(B)/dialog.so $(drivers) $(B)/dlgctl $(examples)
 
-# Included, so that make gets the headers first of all, and again when Kamailio was upgraded.
+# Included, so that make gets the headers first of all, and again when Kamailio was upgraded, or
+# another source tree is given.
+hostmk = build/$(HOST).mk
 ifeq ($(filter clean distclean,$(MAKECMDGOALS)),)
-include build/kamailio.mk
+include $(hostmk)
 endif
-build/kamailio.mk: host/kamailio/headers.sh $(wildcard /var/lib/dpkg/info/kamailio.list)
-	./setup.sh build
-	host/kamailio/headers.sh build
+$(hostmk): host/$(HOST)/headers.sh $(wildcard /var/lib/dpkg/info/kamailio.list) \
+		$(if $(KAMAILIO_SRC)$(OPENSIPS_SRC),another_tree)
+	$(if $(KAMAILIO_SRC)$(OPENSIPS_SRC),,./setup.sh build)
+	@host/$(HOST)/headers.sh build
+another_tree:
 
 $(B)/dialog.so: $(patsubst %.c,$(B)/%.o,$(engine) $(adapter))
 	$(Q)$(module)
@@ -77,11 +90,11 @@ $(B)/dialog_db_%.so: $(B)/db/%.o $(B)/db/sql.o $(B)/dlg_str.o
 $(B)/db/mysql.o: own = -isystem /usr/include/mariadb
 $(B)/db/postgres.o: own = -isystem /usr/include/postgresql
 
-$(B)/host/kamailio/%.o: host/kamailio/%.c build/kamailio.mk
+$(B)/host/%.o: host/%.c $(hostmk)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(call hosted,dialog) $(san) -c -o $@ $<
 
-$(B)/examples/%.o: examples/%.c build/kamailio.mk
+$(B)/examples/%.o: examples/%.c $(hostmk)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(call hosted,dlg_$*) $(san) -c -o $@ $<
 
@@ -120,7 +133,7 @@ $(fuzz:%.c=build/fuzz/%): build/fuzz/%: build/fuzz/%.o build/fuzz/test/fuzz/repl
 	$(Q)$(fuzz_cc) -o $@ $(filter-out %/replay.o,$^) $(fuzz_main) -pthread
 
 run: all
-	host/kamailio/run.sh $(abspath $(B)/dialog.so)
+	host/$(HOST)/run.sh $(abspath $(B)/dialog.so)
 
 # The page of states is printed from the table itself; `make test` finds out when it is stale.
 doc/states.md: $(B)/doc/gen_states
@@ -146,6 +159,10 @@ test:
 		$(if $(SAN),$(race)) $(fuzz:%.c=build/fuzz/%) \
 		test/db/dbserver_test.py "test/db/run $(B) $(db_tests:%.c=$(B)/%)" \
 		"test/ctl/run $(B)/dlgctl $(ctl_server)" test/e2e/run
+
+e2e: all
+	./setup.sh test
+	DIALOG_SO=$(abspath $(B)/dialog.so) test/e2e/run
 
 # An engine without the tests' checks, over their host.
 $(benches): $(B)/%: $(B)/%.o $(patsubst %.c,$(B)/%.o,$(engine) test/sim/sim_host.c)
@@ -178,9 +195,9 @@ lint:
 	$(cppcheck) $(engine) $(filter-out db/db.c,$(wildcard db/*.c)) $(adapter) \
 		$(wildcard ctl/*.c examples/*.c)
 	$(cppcheck) --suppress='*:test/sim/sim_wrap.c' $(sim) $(fuzz)
-	shellcheck setup.sh host/kamailio/*.sh .ci/run test/fuzz/run
+	shellcheck setup.sh host/*/*.sh .ci/run test/fuzz/run
 	test "$$(nm -D --defined-only -f posix $(B)/dialog.so | cut -d' ' -f1 | sort | xargs)" = \
-		"exports module_flags module_interface_ver module_version"
+		"$(host_symbols)"
 
 install: all
 	install -d $(DESTDIR)$(MODDIR)
@@ -190,7 +207,7 @@ install: all
 	install -D -m 644 ctl/dlgctl.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/dlgctl
 
 clean:
-	rm -rf build/plain build/san build/tsan build/fuzz build/clang build/run
+	rm -rf build/plain build/san build/opensips build/tsan build/fuzz build/clang build/run
 
 distclean:
 	rm -rf build

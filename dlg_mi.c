@@ -440,7 +440,7 @@ void dlg_mi_run_profile_end_dlgs(const struct dlg_mi_args *args, struct dlg_mi_o
 /* ---- the table ---- */
 
 const struct dlg_mi_command dlg_mi_commands[DLG_MI_N] = {
-#define X(name, min, max, help) { #name, min, max, help, dlg_mi_run_##name },
+#define X(name, min, max, params, help) { #name, min, max, params, help, dlg_mi_run_##name },
 	DLG_MI_COMMANDS(X)
 #undef X
 };

@@ -46,35 +46,46 @@ struct dlg_mi_args {
 
 typedef void dlg_mi_fn(const struct dlg_mi_args *args, struct dlg_mi_out *out);
 
-/* The commands: name, least and most arguments, help. dlg_mi_commands[] follows this list. */
+/* The commands: name, least and most arguments, the arguments' names, help. dlg_mi_commands[] follows
+ * this list. */
 #define DLG_MI_COMMANDS(X)                                                                     \
-	X(dlg_list, 0, 2, "list all dialogs, or one: [callid [from_tag]]")                     \
-	X(dlg_list_ctx, 0, 2, "as dlg_list, with values and other modules' context")            \
-	X(dlg_end_dlg, 2, 3, "end a call: h_entry h_id [extra_hdrs]")                           \
-	X(dlg_page, 1, 4, "list a page of dialogs: cursor (0 to start) [count [profile [value]]]") \
-	X(profile_get_size, 1, 2, "memberships in a profile: profile [value]")                  \
-	X(profile_list_dlgs, 1, 2, "list the dialogs of a profile: profile [value]")            \
-	X(profile_get_values, 1, 2, "values of a profile with their counts: profile")           \
-	X(profile_end_dlgs, 1, 2, "end all calls of a profile: profile [value]")                \
-	X(list_all_profiles, 0, 0, "names of profiles; 1: with values")                         \
-	X(dlg_profiles, 0, 1, "profiles with counts and their most frequent values: [how many]") \
-	X(dlg_stats, 0, 0, "every counter, without walking through the dialogs")                \
-	X(dlg_audit, 0, 0,                                                                      \
+	X(dlg_list, 0, 2, "callid from_tag",                                                    \
+	  "list all dialogs, or one: [callid [from_tag]]")                                      \
+	X(dlg_list_ctx, 0, 2, "callid from_tag",                                                \
+	  "as dlg_list, with values and other modules' context")                                \
+	X(dlg_end_dlg, 2, 3, "h_entry h_id extra_hdrs",                                         \
+	  "end a call: h_entry h_id [extra_hdrs]")                                              \
+	X(dlg_page, 1, 4, "cursor count profile value",                                         \
+	  "list a page of dialogs: cursor (0 to start) [count [profile [value]]]")              \
+	X(profile_get_size, 1, 2, "profile value",                                              \
+	  "memberships in a profile: profile [value]")                                          \
+	X(profile_list_dlgs, 1, 2, "profile value",                                             \
+	  "list the dialogs of a profile: profile [value]")                                     \
+	X(profile_get_values, 1, 2, "profile value",                                            \
+	  "values of a profile with their counts: profile")                                     \
+	X(profile_end_dlgs, 1, 2, "profile value",                                              \
+	  "end all calls of a profile: profile [value]")                                        \
+	X(list_all_profiles, 0, 0, "", "names of profiles; 1: with values")                     \
+	X(dlg_profiles, 0, 1, "count",                                                          \
+	  "profiles with counts and their most frequent values: [how many]")                    \
+	X(dlg_stats, 0, 0, "", "every counter, without walking through the dialogs")            \
+	X(dlg_audit, 0, 0, "",                                                                  \
 	  "recount everything: table, states, timers, profiles, references, overdue dialogs")
 
-#define X(name, min, max, help) dlg_mi_fn dlg_mi_run_##name;
+#define X(name, min, max, params, help) dlg_mi_fn dlg_mi_run_##name;
 DLG_MI_COMMANDS(X)
 #undef X
 
 struct dlg_mi_command {
 	const char *name;
 	unsigned min_args, max_args;
+	const char *params; /* names of arguments, max_args of them, separated by blanks */
 	const char *help;
 	dlg_mi_fn *fn;
 };
 
 enum dlg_mi_id {
-#define X(name, min, max, help) DLG_MI_##name,
+#define X(name, min, max, params, help) DLG_MI_##name,
 	DLG_MI_COMMANDS(X)
 #undef X
 	DLG_MI_N

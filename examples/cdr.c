@@ -45,10 +45,16 @@
 
 #include "dlg_load.h"
 
+#ifdef HOST_opensips
+#include "dprint.h"
+#include "mem/shm_mem.h"
+#include "sr_module.h"
+#else
 #include "core/dprint.h"
 #include "core/mem/shm_mem.h"
 #include "core/sr_module.h"
 #include "core/ver.h"
+#endif
 
 #include <errno.h>
 #include <fcntl.h>
@@ -467,7 +473,7 @@ static void on_created(struct dlg_cell *d, int type, struct dlg_cb_params *param
 /* ---- what Kamailio calls ---- */
 
 /* Remove the blanks around a text, in place. */
-static char *trim(char *s)
+static char *trimmed(char *s)
 {
 	size_t len;
 
@@ -483,7 +489,7 @@ static int split_values(void)
 	char *rest = values, *name;
 
 	while ((name = strsep(&rest, ";"))) {
-		name = trim(name);
+		name = trimmed(name);
 		if (!*name)
 			continue;
 		if (value_count == VALUES_MAX)
@@ -495,7 +501,11 @@ static int split_values(void)
 
 static dlg_bind_fn *find_dialog(void)
 {
+#ifdef HOST_opensips
+	return (dlg_bind_fn *)(void (*)(void))find_export(DLG_BIND_NAME, 0);
+#else
 	return (dlg_bind_fn *)(void (*)(void))find_export((char *)DLG_BIND_NAME, 0, 0);
+#endif
 }
 
 static int init(void)
@@ -517,19 +527,57 @@ static int init(void)
 }
 
 /* Privileges are dropped by now: can the file be written? */
-static int init_process(int rank)
+static int try_file(void)
 {
-	int fd;
+	int fd = open_file();
 
-	if (rank != PROC_INIT)
-		return 0;
-	fd = open_file();
 	if (fd < 0) {
 		LM_ERR("parameter file: %s: %s\n", file, strerror(errno));
 		return -1;
 	}
 	close(fd);
 	return 0;
+}
+
+/* ---- what the host loads ---- */
+
+#ifdef HOST_opensips
+
+static int init_process(int rank)
+{
+	return rank == 1 ? try_file() : 0;
+}
+
+static const param_export_t params[] = {
+	{ "file", STR_PARAM, &file },
+	{ "values", STR_PARAM, &values },
+	{ NULL, 0, NULL },
+};
+
+static const dep_export_t needs = {
+	{ { MOD_TYPE_DEFAULT, "dialog", DEP_ABORT }, { MOD_TYPE_NULL, NULL, 0 } },
+	{ { NULL, NULL } },
+};
+
+#pragma GCC visibility push(default)
+extern const struct module_exports exports;
+const struct module_exports exports = {
+	.name = "dlg_cdr",
+	.type = MOD_TYPE_DEFAULT,
+	.ver_info = MODULE_VERSION,
+	.dlflags = DEFAULT_DLFLAGS,
+	.deps = &needs,
+	.params = params,
+	.init_f = init,
+	.init_child_f = init_process,
+};
+#pragma GCC visibility pop
+
+#else
+
+static int init_process(int rank)
+{
+	return rank == PROC_INIT ? try_file() : 0;
 }
 
 static param_export_t params[] = {
@@ -550,3 +598,5 @@ struct module_exports exports = {
 	.init_child_f = init_process,
 };
 #pragma GCC visibility pop
+
+#endif

@@ -1,14 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #ifndef KAMAILIO_ADAPTER_H
 #define KAMAILIO_ADAPTER_H
-/* Internal to the Kamailio adapter, which implements host/host.h and holds no dialog logic.
- *
- *     module.c  what Kamailio loads: tables, init, processes, exit; memory, clock, log
- *     slot.c    the message in hand: its slot for the engine, and whether it was sent on
- *     msg.c     reading messages
- *     tm.c      transactions            send.c  requests of our own, Record-Route
- *     vars.c    variables as such       script.c  script functions and pseudo-variables
- *     rpc.c     management commands */
+/* Internal to the Kamailio adapter, which implements host/host.h and holds no dialog logic. What
+ * it is made of: ../common/common.h. Differences between versions of Kamailio: version.h. */
 
 #include "../../dialog.h"
 
@@ -16,86 +10,103 @@
 #define dlg_state tm_dlg_state
 #include "modules/tm/tm_load.h"
 #undef dlg_state
+#include "core/dprint.h"
+#include "core/forward.h"
+#include "core/lvalue.h"
+#include "core/mem/shm_mem.h"
+#include "core/parser/hf.h"
+#include "core/parser/msg_parser.h"
+#include "core/parser/parse_cseq.h"
+#include "core/parser/parse_from.h"
+#include "core/parser/parse_rr.h"
+#include "core/parser/parse_to.h"
+#include "core/parser/parse_uri.h"
 #include "core/pvar.h"
+#include "core/sr_module.h"
 #include "modules/rr/api.h"
 
 #include <limits.h>
 
-/* APIs of the modules we build on; filled before anything else happens. */
-extern struct tm_binds adapter_tm;
 extern tm_xapi_t adapter_tmx;
-extern struct rr_binds adapter_rr;
 
 /* Nonzero once the configuration is read and processes are forked: fixups that run then are given
  * texts from messages, not from the script. */
 extern int adapter_started;
 
-/* Views and Kamailio's strings. A missing view becomes "", never NULL. Kamailio does not write to
- * it. */
-static inline str adapter_str(struct dlg_str v)
+static inline int adapter_in_script(void)
 {
-	return (str){ v.s ? (char *)v.s : (char *)"", v.s ? (int)v.len : 0 };
+	return adapter_started;
 }
-
-static inline struct dlg_str adapter_view(str s)
-{
-	if (!s.s || s.len <= 0)
-		return DLG_STR_NONE;
-	return (struct dlg_str){ s.s, (size_t)s.len };
-}
-
-/* ---- slot.c ---- */
-
-/* Register the script callbacks. 0 or -1. Init phase. */
-int adapter_slot_init(void);
 
 /* Watch what is sent, unless another module does already. Main process, after every module's
  * init. */
 void adapter_slot_watch(void);
 
-/* Set while this process sends a request of our own, which is not the message in hand. */
-extern int adapter_sending;
-
-/* ---- tm.c ---- */
-
-/* Bind tm and register for new transactions. 0, or -1 with one log line. Init phase. */
-int adapter_tm_init(void);
-
 /* Nonzero while a request that was suspended in the main script goes on. */
 int adapter_tm_resumed(void);
 
-/* ---- send.c ---- */
-
-/* Bind rr and register for requests with a Route of ours. 0, or -1 with one log line. Init
- * phase. */
-int adapter_rr_init(void);
-
-/* ---- vars.c ---- */
-
-/* A text of the script: constant, or with pseudo-variables. */
-struct adapter_text {
-	char *written;       /* as given, not ours */
-	pv_elem_t *model;    /* NULL: constant */
-	int single;          /* one variable and nothing else */
-	char number[24];     /* an integer value, printed */
+enum {
+	/* a computed argument that is null arrives as an empty text */
+	ADAPTER_NULL_IS_BLANK = 1,
+	ADAPTER_NAME_OURS = PV_NAME_OTHER, /* type of the (name) part of our variables */
 };
 
-/* Compile. 0, or -1 when a variable in it is unknown. `written` must stay valid. */
-int adapter_text_init(struct adapter_text *t, char *written);
-void adapter_text_free(struct adapter_text *t);
+#define ADAPTER_LOAD_FIRST ": load it before dialog"
+#define ADAPTER_LOG(level, line) LOG_FN(DEFAULT_FACILITY, level, "dialog: ", "%s\n", line)
 
-/* Evaluate. 0, or -1. *is_null is set when the text is a single variable that is null. The view is
- * valid until the message changes or a few more texts are evaluated. */
-int adapter_text_get(struct sip_msg *msg, struct adapter_text *t, struct dlg_str *out,
-		     int *is_null);
+/* ---- variables ---- */
 
-/* Give back what host_var_compile() returned. */
-void adapter_var_free(struct host_var *var);
+/* Returns the first character behind the variable, or NULL. */
+static inline char *adapter_spec_parse(str *s, pv_spec_t *spec)
+{
+	return pv_parse_spec2(s, spec, 1);
+}
 
-/* ---- script.c, rpc.c: tables for Kamailio, each ended by a zero row ---- */
+static inline void adapter_spec_clear(pv_spec_t *spec)
+{
+	pv_spec_destroy(spec);
+}
+
+static inline int adapter_spec_set(struct sip_msg *msg, pv_spec_t *spec, pv_value_t *v)
+{
+	return pv_set_spec_value(msg, spec, EQ_T, v);
+}
+
+/* The variable of an element of a text, or NULL. */
+static inline pv_spec_t *adapter_elem_spec(pv_elem_t *elem)
+{
+	return elem->spec;
+}
+
+/* ---- messages ---- */
+
+/* Does the URI name this proxy, by the rule of rr? */
+static inline int adapter_is_self(struct sip_uri *u)
+{
+	return check_self(&u->host, u->port_no ? u->port_no : SIP_PORT, 0) == 1;
+}
+
+/* The local socket of a text like "udp:127.0.0.1:5060", or NULL. */
+static inline const struct socket_info *adapter_socket_find(str *text)
+{
+	return lookup_local_socket(text);
+}
+
+#define ADAPTER_RR_REGISTER(fn) adapter_rr.register_rrcb(fn, NULL)
+
+/* rr tells only of a topmost Route of ours. */
+static inline int adapter_rr_is_ours(struct sip_msg *msg)
+{
+	(void)msg;
+	return 1;
+}
+
+/* ---- script.c, commands.c: tables for Kamailio, each ended by a zero row ---- */
 
 extern cmd_export_t adapter_functions[];
 extern pv_export_t adapter_pvs[];
 extern rpc_export_t adapter_rpcs[];
+
+#include "../common/common.h"
 
 #endif

@@ -95,7 +95,13 @@ mutex_shared=$(PATH=$PATH:/usr/sbin kamailio -v | sed -n 's/.*TLS_PTHREAD_MUTEX_
 defs=$(probe C_DEFS)
 [ -n "$defs" ] || { say "Kamailio's makefiles in $src do not tell their flags."; exit 1; }
 cat >"$dir/kamailio.mk.new" <<EOF
-KAMAILIO_CFLAGS = $(probe MOD_CFLAGS) $defs -isystem $src
-KAMAILIO_LDFLAGS = $(probe MOD_LDFLAGS)
+HOST_CFLAGS = $(probe MOD_CFLAGS) $defs -isystem $src
+HOST_LDFLAGS = $(probe MOD_LDFLAGS)
+host_name = '"\$(1)"'
+host_symbols = exports module_flags module_interface_ver module_version
 EOF
-mv "$dir/kamailio.mk.new" "$dir/kamailio.mk"
+if [ -n "${KAMAILIO_SRC-}" ] && cmp -s "$dir/kamailio.mk.new" "$dir/kamailio.mk"; then
+	rm "$dir/kamailio.mk.new" # nothing is to be compiled again
+else
+	mv "$dir/kamailio.mk.new" "$dir/kamailio.mk"
+fi

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What Kamailio loads: tables, init, processes, exit; memory, clock and log. */
+/* What Kamailio loads: tables, init, processes, exit. */
 
 #include "adapter.h"
 #include "../../dlg_db_handler.h"
@@ -8,75 +8,20 @@
 
 #include "core/cfg/cfg_struct.h"
 #include "core/counters.h"
-#include "core/mem/shm_mem.h"
+#include "core/globals.h"
 #include "core/pt.h"
 #include "core/sr_module.h"
 #include "core/ver.h"
 
-#include <stdio.h>
 #include <time.h>
 
 int adapter_started;
 
 static int fifo_created;
 
-/* ---- memory, time, log ---- */
-
-void *host_shm_alloc(size_t size)
-{
-	return shm_malloc(size);
-}
-
-void host_shm_free(void *p)
-{
-	shm_free(p);
-}
-
-uint64_t host_mono_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
-
-int64_t host_wall_s(void)
-{
-	return time(NULL);
-}
-
-void host_pause(unsigned ms)
-{
-	struct timespec ts = { ms / 1000, (long)(ms % 1000) * 1000000 };
-
-	nanosleep(&ts, NULL);
-}
-
 const char *host_state_dir(void)
 {
 	return runtime_dir;
-}
-
-static const int levels[] = {
-	[HOST_ERROR] = L_ERR, [HOST_WARNING] = L_WARN, [HOST_NOTICE] = L_NOTICE,
-	[HOST_INFO] = L_INFO, [HOST_DEBUG] = L_DBG,
-};
-
-int host_log_on(enum host_level level)
-{
-	return is_printable(levels[level]);
-}
-
-void host_log(enum host_level level, const char *fmt, ...)
-{
-	char line[2048];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(line, sizeof(line), fmt, ap);
-	va_end(ap);
-	dlg_str_printable(line);
-	LOG_FN(DEFAULT_FACILITY, levels[level], "dialog: ", "%s\n", line);
 }
 
 /* ---- statistics ---- */

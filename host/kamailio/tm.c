@@ -205,3 +205,32 @@ int host_tx_refuse(struct host_tx_id id, int code, const char *reason)
 	adapter_tm.t_sett(before, branch);
 	return err;
 }
+
+/* ---- requests of our own ---- */
+
+/* tm may report a final reply several times and at once in several processes, or (the request was
+ * dropped at the last moment) only that the transaction is gone. */
+static void on_answer(struct cell *t, int type, struct tmcb_params *p)
+{
+	struct adapter_sent *s = *p->param;
+
+	(void)t;
+	if (!s || !dialog_running())
+		return;
+	if (type != TMCB_DESTROY) {
+		adapter_sent_done(s, p->code);
+		return;
+	}
+	*p->param = NULL;
+	adapter_sent_gone(s);
+}
+
+/* Dropped by event_route[tm:local-request] it is not sent either, and tm tells nothing any more. */
+int adapter_tm_request(dlg_t *d, str *method, str *headers, struct adapter_sent *s)
+{
+	uac_req_t uac;
+
+	set_uac_req(&uac, method, headers, NULL, d, TMCB_LOCAL_COMPLETED | TMCB_DESTROY, on_answer,
+		    s);
+	return adapter_tm.t_request_within(&uac) > 0 ? 0 : -1;
+}

@@ -44,7 +44,7 @@ static struct dlg_str text_of(unsigned value)
 	static const struct dlg_str odd[] = {
 		{ "", 0 }, { "\0", 1 }, { "a", 1 }, { "A", 1 }, { "a\0", 2 }
 	};
-	static char others[VALUES][700];
+	static char others[VALUES + 1][700];
 	size_t len = value == 6 ? sizeof(others[0]) : 3 * (size_t)value;
 
 	if (value < sizeof(odd) / sizeof(odd[0]))

@@ -3,11 +3,12 @@
 
 #include "adapter.h"
 
-#include "core/lvalue.h"
-#include "core/mem/mem.h"
+#include <stdio.h>
+#include <stdlib.h>
 
 struct host_var {
 	pv_spec_t spec;
+	int borrowed;    /* what hangs in the spec is the host's */
 	char number[24]; /* an integer value, printed */
 };
 
@@ -19,7 +20,7 @@ static struct dlg_str print_number(char out[24], long n)
 
 /* ---- one variable ---- */
 
-/* A value as text. Integers are printed to `number`: Kamailio's own text of them lives shortly. 0,
+/* A value as text. Integers are printed to `number`: the host's own text of them lives shortly. 0,
  * or -1 when null. */
 static int value_text(const pv_value_t *v, char number[24], struct dlg_str *out)
 {
@@ -37,33 +38,48 @@ static int parse_whole(char *text, pv_spec_t *spec)
 	char *end;
 
 	memset(spec, 0, sizeof(*spec));
-	end = s.len && *text == '$' ? pv_parse_spec2(&s, spec, 1) : NULL;
+	end = s.len && *text == '$' ? adapter_spec_parse(&s, spec) : NULL;
 	return end && end == text + s.len ? 0 : -1;
+}
+
+static int can_be_output(const pv_spec_t *spec)
+{
+	return (spec->type == PVT_AVP || spec->type == PVT_SCRIPTVAR) && pv_is_w(spec);
 }
 
 struct host_var *host_var_compile(const char *text)
 {
 	size_t size = strlen(text) + 1;
-	struct host_var *var = pkg_malloc(sizeof(*var) + size);
+	struct host_var *var = malloc(sizeof(*var) + size);
 	char *copy;
 
 	if (!var)
 		return NULL;
+	var->borrowed = 0;
 	copy = (char *)(var + 1); /* what was parsed points into it */
 	memcpy(copy, text, size);
-	if (parse_whole(copy, &var->spec) == 0 &&
-	    (var->spec.type == PVT_AVP || var->spec.type == PVT_SCRIPTVAR) && pv_is_w(&var->spec))
+	if (parse_whole(copy, &var->spec) == 0 && can_be_output(&var->spec))
 		return var;
-	pkg_free(var);
+	free(var);
 	return NULL;
+}
+
+struct host_var *adapter_var_of_spec(const pv_spec_t *spec)
+{
+	struct host_var *var = can_be_output(spec) ? malloc(sizeof(*var)) : NULL;
+
+	if (var)
+		*var = (struct host_var){ .spec = *spec, .borrowed = 1 };
+	return var;
 }
 
 void adapter_var_free(struct host_var *var)
 {
 	if (!var)
 		return;
-	pv_spec_destroy(&var->spec);
-	pkg_free(var);
+	if (!var->borrowed)
+		adapter_spec_clear(&var->spec);
+	free(var);
 }
 
 int host_var_get(struct host_msg *msg, struct host_var *var, struct dlg_str *out)
@@ -83,7 +99,7 @@ int host_var_set(struct host_msg *msg, struct host_var *var, struct dlg_str valu
 	memset(&v, 0, sizeof(v));
 	v.flags = PV_VAL_STR;
 	v.rs = adapter_str(value);
-	return pv_set_spec_value((struct sip_msg *)msg, &var->spec, EQ_T, &v) < 0 ? -1 : 0;
+	return adapter_spec_set((struct sip_msg *)msg, &var->spec, &v) < 0 ? -1 : 0;
 }
 
 int host_var_set_number(struct host_msg *msg, struct host_var *var, int64_t number)
@@ -93,7 +109,7 @@ int host_var_set_number(struct host_msg *msg, struct host_var *var, int64_t numb
 	memset(&v, 0, sizeof(v));
 	v.flags = PV_VAL_INT | PV_TYPE_INT;
 	v.ri = number > INT_MAX ? INT_MAX : (int)number;
-	return pv_set_spec_value((struct sip_msg *)msg, &var->spec, EQ_T, &v) < 0 ? -1 : 0;
+	return adapter_spec_set((struct sip_msg *)msg, &var->spec, &v) < 0 ? -1 : 0;
 }
 
 /* ---- texts ---- */
@@ -108,7 +124,7 @@ int adapter_text_init(struct adapter_text *t, char *written)
 		return 0;
 	if (pv_parse_format(&s, &t->model) < 0 || !t->model)
 		return -1;
-	t->single = !t->model->next && t->model->text.len <= 0 && t->model->spec;
+	t->single = !t->model->next && t->model->text.len <= 0 && adapter_elem_spec(t->model);
 	return 0;
 }
 
@@ -119,20 +135,20 @@ void adapter_text_free(struct adapter_text *t)
 	t->model = NULL;
 }
 
-static int get_single(struct sip_msg *msg, struct adapter_text *t, struct dlg_str *out,
+static int get_single(struct host_msg *msg, struct adapter_text *t, struct dlg_str *out,
 		      int *is_null)
 {
 	pv_value_t v;
 
 	memset(&v, 0, sizeof(v));
-	if (pv_get_spec_value(msg, t->model->spec, &v) < 0)
+	if (pv_get_spec_value((struct sip_msg *)msg, adapter_elem_spec(t->model), &v) < 0)
 		return -1;
 	*out = DLG_STR_NONE;
 	*is_null = value_text(&v, t->number, out) < 0;
 	return 0;
 }
 
-int adapter_text_get(struct sip_msg *msg, struct adapter_text *t, struct dlg_str *out,
+int adapter_text_get(struct host_msg *msg, struct adapter_text *t, struct dlg_str *out,
 		     int *is_null)
 {
 	str s = { NULL, 0 };
@@ -144,7 +160,7 @@ int adapter_text_get(struct sip_msg *msg, struct adapter_text *t, struct dlg_str
 		*out = dlg_str_of(t->written);
 		return 0;
 	}
-	if (pv_printf_s(msg, t->model, &s) < 0)
+	if (pv_printf_s((struct sip_msg *)msg, t->model, &s) < 0)
 		return -1;
 	*out = adapter_view(s);
 	return 0;

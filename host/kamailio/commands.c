@@ -207,7 +207,7 @@ static void run(enum dlg_mi_id id, rpc_t *rpc, void *ctx)
 	dlg_buf_free(&buf);
 }
 
-#define X(name, min, max, help)                               \
+#define X(name, min, max, params, help)                          \
 	static const char *doc_##name[] = { help, NULL };     \
 	static void rpc_##name(rpc_t *rpc, void *ctx)         \
 	{                                                     \
@@ -216,7 +216,7 @@ static void run(enum dlg_mi_id id, rpc_t *rpc, void *ctx)
 DLG_MI_COMMANDS(X)
 #undef X
 
-#define X(name, min, max, help) { #name, rpc_##name, doc_##name, RET_ARRAY },
+#define X(name, min, max, params, help) { #name, rpc_##name, doc_##name, RET_ARRAY },
 rpc_export_t adapter_rpcs[] = {
 	DLG_MI_COMMANDS(X)
 	{ NULL, NULL, NULL, 0 },

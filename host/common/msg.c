@@ -1,20 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Reading messages.
  *
- * tm hands out requests and stored replies that live in shared memory. Kamailio's parsers hang what
+ * tm hands out requests and stored replies that live in shared memory. The hosts' parsers hang what
  * they find into the message, and private memory must never hang in a shared one: such messages are
  * read through what was parsed before they were copied, and through parsers of raw text. */
 
 #include "adapter.h"
 #include "../../dlg_route.h"
-
-#include "core/forward.h"
-#include "core/parser/hf.h"
-#include "core/parser/msg_parser.h"
-#include "core/parser/parse_cseq.h"
-#include "core/parser/parse_from.h"
-#include "core/parser/parse_to.h"
-#include "core/parser/parse_uri.h"
 
 static struct sip_msg *sip(struct host_msg *msg)
 {
@@ -170,14 +162,12 @@ static int is_own(struct dlg_str uri, int *second)
 {
 	struct sip_uri u;
 	str s = adapter_str(uri);
-	int self;
 
 	*second = 0;
 	if (!s.len || parse_uri(s.s, s.len, &u) < 0 || !u.host.len)
 		return 0;
-	self = check_self(&u.host, u.port_no ? u.port_no : SIP_PORT, 0);
 	*second = u.r2.len > 0 && u.r2_val.len == 2 && !strncmp(u.r2_val.s, "on", 2);
-	return self == 1 && !u.gr.s;
+	return adapter_is_self(&u) && !u.gr.s;
 }
 
 /* URI of the n-th Route entry (n 0 or 1) of a message. */
@@ -221,10 +211,10 @@ const struct host_sock *host_sock_find(struct dlg_str text)
 {
 	str s = adapter_str(text);
 
-	return s.len ? (const struct host_sock *)lookup_local_socket(&s) : NULL;
+	return s.len ? (const struct host_sock *)adapter_socket_find(&s) : NULL;
 }
 
 int host_msg_flag(struct host_msg *msg, int bit)
 {
-	return bit >= 0 && bit < 32 && (sip(msg)->flags & ((flag_t)1 << bit));
+	return bit >= 0 && bit < 32 && (sip(msg)->flags & (1u << bit));
 }

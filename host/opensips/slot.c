@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The message in hand.
+ *
+ * OpenSIPS gives each message a context, which travels with a request that is suspended and
+ * resumed: a request's slot hangs there from before its script to after it. Branch routes see the
+ * request itself; failure and reply routes see other messages, which have no slot, though a
+ * failure route may run in the context of the request that failed at once. */
+
+#include "adapter.h"
+#include "../../dlg_handlers.h"
+
+#include "mem/mem.h"
+#include "route.h"
+#include "script_cb.h"
+
+struct slot {
+	unsigned id;      /* OpenSIPS' name of the message in this process */
+	char method[32];  /* "ACK ": how it begins on the wire */
+	uint8_t used;     /* the engine asked for it */
+	uint8_t sent;
+	struct dlg_ctx ctx;
+};
+
+/* Ours runs before that of tm, which lets go of the transaction. */
+enum { EARLY = 100 };
+
+static int place; /* in the context */
+
+int adapter_sending;
+
+static struct slot *current_slot(void)
+{
+	if (!current_processing_ctx)
+		return NULL;
+	return context_get_ptr(CONTEXT_GLOBAL, current_processing_ctx, place);
+}
+
+static void put_slot(struct slot *s)
+{
+	context_put_ptr(CONTEXT_GLOBAL, current_processing_ctx, place, s);
+}
+
+static void end_slot(struct slot *s, struct sip_msg *msg)
+{
+	int forwarded = msg && s->sent;
+
+	if ((s->used || forwarded) && dialog_running())
+		dlg_handlers_msg_end((struct host_msg *)msg, &s->ctx, forwarded);
+	pkg_free(s);
+}
+
+/* The context is destroyed, and no script has ended: another module's callback dropped the
+ * request, or its transaction was given up while it was suspended. */
+static void on_lost(void *slot)
+{
+	if (slot)
+		end_slot(slot, NULL);
+}
+
+static int before_script(struct sip_msg *msg, void *param)
+{
+	struct slot *s = current_slot() ? NULL : pkg_malloc(sizeof(*s));
+	str method = msg->first_line.u.request.method;
+
+	(void)param;
+	if (!s)
+		return SCB_RUN_ALL;
+	memset(s, 0, sizeof(*s));
+	s->id = msg->id;
+	if (method.len < (int)sizeof(s->method) - 1)
+		snprintf(s->method, sizeof(s->method), "%.*s ", method.len, method.s);
+	put_slot(s);
+	return SCB_RUN_ALL;
+}
+
+static int after_script(struct sip_msg *msg, void *param)
+{
+	struct slot *s = current_slot();
+
+	(void)param;
+	if (s) {
+		put_slot(NULL);
+		end_slot(s, msg);
+	}
+	return SCB_RUN_ALL;
+}
+
+/* Something is sent from this process. */
+static int on_sent(str *data, struct sip_msg *msg)
+{
+	struct slot *s = adapter_sending ? NULL : current_slot();
+	size_t len = s ? strlen(s->method) : 0;
+
+	(void)msg;
+	if (len && data->len > (int)len && !memcmp(data->s, s->method, len))
+		s->sent = 1;
+	return 0;
+}
+
+int adapter_slot_init(void)
+{
+	place = context_register_ptr(CONTEXT_GLOBAL, on_lost);
+	if (place < 0 ||
+	    __register_script_cb(before_script, PRE_SCRIPT_CB | REQ_TYPE_CB, NULL, EARLY) < 0 ||
+	    __register_script_cb(after_script, POST_SCRIPT_CB | REQ_TYPE_CB, NULL, EARLY) < 0 ||
+	    register_post_raw_processing_cb(on_sent, POST_RAW_PROCESSING, 0) < 0) {
+		HOST_LOG(HOST_ERROR, "cannot register script callbacks");
+		return -1;
+	}
+	return 0;
+}
+
+/* A resumed request is a copy with a name of its own. */
+static int is_in_hand(const struct slot *s, const struct sip_msg *msg)
+{
+	return msg->first_line.type == SIP_REQUEST &&
+	       (msg->id == s->id || is_route_type(REQUEST_ROUTE));
+}
+
+struct dlg_ctx *host_ctx(struct host_msg *msg)
+{
+	struct slot *s = current_slot();
+
+	if (!s || !is_in_hand(s, (struct sip_msg *)msg))
+		return NULL;
+	s->used = 1;
+	return &s->ctx;
+}

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Transactions. */
+
+#include "adapter.h"
+#include "../../dlg_handlers.h"
+
+#include "route.h"
+
+/* What we want to hear of a transaction; see on_event(). */
+enum {
+	EVENTS = TMCB_MSG_SENT_OUT | TMCB_RESPONSE_FWDED | TMCB_RESPONSE_PRE_OUT,
+};
+
+struct tm_binds adapter_tm;
+
+static struct cell *cell(struct host_tx *t)
+{
+	return (struct cell *)t;
+}
+
+/* The transaction tm works on in this process, or NULL. */
+static struct cell *current_cell(void)
+{
+	struct cell *t = adapter_tm.t_gett();
+
+	return t == T_UNDEFINED ? NULL : t;
+}
+
+/* ---- events ---- */
+
+static int is_cancel(const struct tmcb_params *p)
+{
+	const str *sent = p->extra1;
+
+	return sent && sent->len > 7 && !memcmp(sent->s, "CANCEL ", 7);
+}
+
+/* A request left, or a CANCEL tm made of it, or any reply. */
+static void on_sent(struct dlg_tx *tx, struct cell *t, struct tmcb_params *p)
+{
+	if (p->req && !p->rpl && !is_cancel(p))
+		dlg_handlers_on_tx_event(tx, DLG_TX_FORWARDED, (struct host_tx *)t,
+					 (struct host_msg *)p->req, NULL, 0);
+}
+
+/* A reply is about to be relayed. tm tells of 1xx and 2xx again when they are repeated; of negative
+ * ones on_ready() knows more. */
+static void on_relayed(struct dlg_tx *tx, struct cell *t, struct tmcb_params *p)
+{
+	struct sip_msg *rpl = p->rpl == FAKED_REPLY ? NULL : p->rpl;
+	int code = rpl ? (int)rpl->first_line.u.reply.statuscode : p->code;
+
+	if (code < 300)
+		dlg_handlers_on_tx_event(tx, code < 200 ? DLG_TX_PROVISIONAL : DLG_TX_SUCCESS,
+					 (struct host_tx *)t, (struct host_msg *)p->req,
+					 (struct host_msg *)rpl, code);
+}
+
+/* A final reply is about to leave, relayed or made by the proxy. */
+static void on_ready(struct dlg_tx *tx, struct cell *t, struct tmcb_params *p)
+{
+	struct sip_msg *rpl = p->rpl == FAKED_REPLY ? NULL : p->rpl;
+
+	if (p->code >= 300)
+		dlg_handlers_on_tx_event(tx, DLG_TX_NEGATIVE, (struct host_tx *)t,
+					 (struct host_msg *)p->req, (struct host_msg *)rpl,
+					 p->code);
+}
+
+static void on_event(struct cell *t, int type, struct tmcb_params *p)
+{
+	struct dlg_tx *tx = *p->param;
+
+	if (!tx || !dialog_running()) /* tm frees its last transactions after we have stopped */
+		return;
+	if (type == TMCB_MSG_SENT_OUT)
+		on_sent(tx, t, p);
+	else if (type == TMCB_RESPONSE_FWDED)
+		on_relayed(tx, t, p);
+	else if (type == TMCB_RESPONSE_PRE_OUT)
+		on_ready(tx, t, p);
+}
+
+static void on_gone(void *tx)
+{
+	if (tx && dialog_running())
+		dlg_handlers_on_tx_event(tx, DLG_TX_GONE, NULL, NULL, NULL, 0);
+}
+
+static void on_new_cell(struct cell *t, int type, struct tmcb_params *p)
+{
+	(void)type;
+	if (dialog_running() && p->req && p->req->first_line.type == SIP_REQUEST)
+		dlg_handlers_on_new_tx((struct host_msg *)p->req, (struct host_tx *)t);
+}
+
+int adapter_tm_init(void)
+{
+	if (load_tm_api(&adapter_tm) < 0) {
+		HOST_LOG(HOST_ERROR, "module tm is needed");
+		return -1;
+	}
+	if (adapter_tm.register_tmcb(NULL, NULL, TMCB_REQUEST_IN, on_new_cell, NULL, NULL) <= 0) {
+		HOST_LOG(HOST_ERROR, "cannot register for new transactions");
+		return -1;
+	}
+	return 0;
+}
+
+int host_tx_attach(struct host_msg *msg, struct host_tx *t, struct dlg_tx *tx)
+{
+	struct sip_msg *m = (struct sip_msg *)msg;
+
+	return adapter_tm.register_tmcb(m, cell(t), EVENTS, on_event, tx, on_gone) > 0 ? 0 : -1;
+}
+
+/* ---- finding transactions ---- */
+
+struct dlg_tx *host_tx_of(struct host_msg *msg)
+{
+	struct cell *t = current_cell();
+	struct tm_callback *cb = t ? t->tmcb_hl.first : NULL;
+
+	(void)msg;
+	for (; cb; cb = cb->next)
+		if (cb->callback == on_event && cb->param)
+			return cb->param;
+	return NULL;
+}
+
+/* Made for this very request: t_newtran() ran, or a suspended transaction goes on. */
+struct host_tx *host_tx_current(struct host_msg *msg)
+{
+	struct sip_msg *m = (struct sip_msg *)msg;
+	struct cell *t = current_cell();
+
+	if (!t || !t->uas.request || m->first_line.type != SIP_REQUEST ||
+	    t->uas.request->first_line.u.request.method_value !=
+		    m->first_line.u.request.method_value)
+		return NULL;
+	return (struct host_tx *)t;
+}
+
+int host_tx_is_retransmission(struct host_msg *msg)
+{
+	/* With its own transaction at hand tm would take the request for a retransmission of
+	 * itself. */
+	if (current_cell())
+		return 0;
+	return adapter_tm.t_check_trans((struct sip_msg *)msg) == 0;
+}
+
+struct host_tx_id host_tx_id(struct host_tx *t)
+{
+	return (struct host_tx_id){ cell(t)->hash_index, cell(t)->label };
+}
+
+int host_tx_own_record_routes(struct host_tx *t)
+{
+	int branch = cell(t)->relaied_reply_branch;
+
+	if (branch < 0 || branch >= cell(t)->nr_of_outgoings)
+		branch = 0;
+	return (int)TM_BRANCH(cell(t), branch).added_rr;
+}
+
+/* ---- ending an INVITE ---- */
+
+/* tm answers the current transaction, in the way of the route that runs. */
+static int answer(struct cell *t, int code, const char *reason)
+{
+	str text = { (char *)reason, (int)strlen(reason) };
+	int route, ret;
+
+	swap_route_type(route, REQUEST_ROUTE);
+	ret = adapter_tm.t_reply(t->uas.request, (unsigned)code, &text);
+	set_route_type(route);
+	return ret > 0 ? 0 : -1;
+}
+
+static int refuse_cell(struct cell *t, int code, const char *reason)
+{
+	if (is_local(t) || !is_invite(t) || !t->uas.request || t->uas.status >= 200)
+		return -1;
+	/* No branch may be added behind our back, by the script's worker or a failure route. */
+	t->flags |= T_WAS_CANCELLED_FLAG;
+	return answer(t, code, reason);
+}
+
+int host_tx_refuse(struct host_tx_id id, int code, const char *reason)
+{
+	struct cell *before = adapter_tm.t_gett(), *t;
+	int err = -1;
+
+	/* Finding takes a reference. */
+	if (adapter_tm.t_lookup_ident(&t, id.a, id.b) > 0) {
+		adapter_tm.t_sett(t);
+		err = refuse_cell(t, code, reason);
+		adapter_tm.unref_cell(t);
+	}
+	adapter_tm.t_sett(before);
+	return err;
+}
+
+/* ---- requests of our own ---- */
+
+static void on_answer(struct cell *t, int type, struct tmcb_params *p)
+{
+	struct adapter_sent *s = *p->param;
+
+	(void)t;
+	(void)type;
+	if (s && dialog_running())
+		adapter_sent_done(s, p->code);
+}
+
+static void on_answer_gone(void *s)
+{
+	if (s && dialog_running())
+		adapter_sent_gone(s);
+}
+
+int adapter_tm_request(dlg_t *d, str *method, str *headers, struct adapter_sent *s)
+{
+	return adapter_tm.t_request_within(method, headers, NULL, d, on_answer, s,
+					   on_answer_gone) == 1 ? 0 : -1;
+}
