@@ -14,7 +14,7 @@ from rpc import Rpc, RpcError, result_of
 from sip import SLOW
 
 NAME = "opensips"
-MODULE = os.path.join("build", "opensips", "dialog.so")
+MODULE = os.path.join("build", "opensips", "plain", "dialog.so")
 TREE = os.path.abspath(os.environ["OPENSIPS_SRC"]) if os.environ.get("OPENSIPS_SRC") else None
 BINARY = os.path.join(TREE or "", "opensips")
 
