@@ -11,6 +11,7 @@ its own way
     is_ready(proxy)     whether it has started completely
     stats(), transactions(), shm_used(), shm_sites()
     ours(levels, text)  pattern of a log line of our module
+    CANCELLED           final answer to a caller who gave up before the callee said anything
     ANSWERS             pattern of lines the host logs when its management interface answers with an error
     WRONG_COUNT         (code, text) of that answer to a number of parameters no command takes
     COMPLAINTS          {what a test provokes: pattern of the lines the host logs then}

@@ -16,6 +16,7 @@ MODULES = ("tm", "tmx", "sl", "rr", "pv", "xlog", "textops", "siputils", "kex", 
            "ctl", "jsonrpcs")
 
 NEVER = r"shutdown timeout triggered"
+CANCELLED = 487
 ANSWERS = r"(?!)"  # says nothing of them
 WRONG_COUNT = (400, "Too few or too many arguments")
 

@@ -22,6 +22,7 @@ MODULES = ("signaling", "sl", "tm", "rr", "sipmsgops", "textops", "cfgutils", "m
 ABSENT = ("counters",)  # of Kamailio's, that tests ask for: part of the core here
 
 NEVER = r"force termination for all processes|segfault"
+CANCELLED = 408  # when tm has no hope any more of a provisional reply, after which it may cancel
 ANSWERS = r"handle_mi_request: |get_mi_\w+_param: |mi_datagram_callback: "
 WRONG_COUNT = (-32602, "Invalid params")
 
@@ -46,10 +47,19 @@ def missing():
 
 
 @functools.lru_cache(maxsize=None)
+def about():
+    """What it says of itself."""
+    return subprocess.run([BINARY, "-V"], capture_output=True, text=True).stdout
+
+
 def version():
     """(3, 6) of 3.6.8."""
-    got = subprocess.run([BINARY, "-V"], capture_output=True, text=True)
-    return tuple(int(n) for n in re.search(r"version: opensips (\d+)\.(\d+)", got.stdout).groups())
+    return tuple(int(n) for n in re.search(r"version: opensips (\d+)\.(\d+)", about()).groups())
+
+
+def allocator():
+    """The one that notices damage, as Kamailio's does, and knows who has allocated what; if it was built in."""
+    return ["-a", "Q_MALLOC_DBG"] if re.search(r"\bQ_MALLOC\b.*\bDBG_MALLOC\b", about()) else []
 
 
 def module(name):
@@ -70,8 +80,8 @@ TM_PARAMS = {"fr_timer": "fr_timeout", "fr_inv_timer": "fr_inv_timeout", "wt_tim
 
 
 def tm_param(name, ms):
-    """Kamailio counts milliseconds, this tm seconds."""
-    return 'modparam("tm", "%s", %d)' % (TM_PARAMS[name], math.ceil(ms / 1000))
+    """Kamailio counts milliseconds, this tm seconds; 2 is the least of fr_timeout."""
+    return 'modparam("tm", "%s", %d)' % (TM_PARAMS[name], max(math.ceil(ms / 1000), 2 if name == "fr_timer" else 1))
 
 
 def config(p):
@@ -99,7 +109,7 @@ def config(p):
 
 
 def command(p, cfg):
-    return [BINARY, "-F", "-f", cfg, "-m", str(p.shm), "-M", "16", "-w", p.dir]
+    return [BINARY, "-F", "-f", cfg, "-m", str(p.shm), "-M", "16", "-w", p.dir, *allocator()]
 
 
 # ---- script
@@ -288,5 +298,10 @@ def shm_used(p):
 
 
 def shm_sites(p):
-    """Only a debugging allocator knows them."""
-    return {}
+    """Shared memory by "file: function, line" that allocated it, from the log."""
+    if not allocator():
+        return {}
+    mark = p.log_mark()
+    p.rpc.ask("mem_shm_dump", [2])  # as NOTICE
+    rows = re.findall(r"(\d+) : \d+ x \[(.*)\]", p.log_since(mark))
+    return {place: int(size) for size, place in rows}

@@ -4,6 +4,7 @@
 import time
 
 from base import CONFIRMED, CONFIRMED_NA, DELETED, DOWN, EARLY, SLOW, UNCONFIRMED, UP, ProxyCase, audit
+from host import host
 from profiles import HOOKS, OPS, ProfileCase, at, ops
 
 JOIN = (("set1", "inb"), ("set2", "caller", "alice"), ("set2", "caller", "alice"), ("set2", "trunk", "gw1"))
@@ -135,7 +136,7 @@ class ProfileEnds(EndCase):
             if early:
                 c.b.reply(c.b.recv("CANCEL"), 200)
                 c.answer(487)
-            c.got(487)
+            c.got(487 if early else host.CANCELLED, 6)
             self.left(c)
 
     def test_cancel_that_crosses_the_answer(self):

@@ -91,7 +91,7 @@ class Variables(ProxyCase):
         c = self.call()
         c.ring()
         c.cancel()
-        c.got(487)
+        c.got(host.CANCELLED, 6)
         self.pv(c, "cancel", "CANCEL")
 
     def test_prack_in_an_early_dialog(self):
