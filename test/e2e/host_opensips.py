@@ -80,8 +80,8 @@ TM_PARAMS = {"fr_timer": "fr_timeout", "fr_inv_timer": "fr_inv_timeout", "wt_tim
 
 
 def tm_param(name, ms):
-    """Kamailio counts milliseconds, this tm seconds; 2 is the least of fr_timeout."""
-    return 'modparam("tm", "%s", %d)' % (TM_PARAMS[name], max(math.ceil(ms / 1000), 2 if name == "fr_timer" else 1))
+    """Kamailio counts milliseconds, this tm seconds, and 2 is the least it takes."""
+    return 'modparam("tm", "%s", %d)' % (TM_PARAMS[name], max(math.ceil(ms / 1000), 2))
 
 
 def config(p):
