@@ -2,7 +2,7 @@
 #ifndef KAMAILIO_ADAPTER_H
 #define KAMAILIO_ADAPTER_H
 /* Internal to the Kamailio adapter, which implements host/host.h and holds no dialog logic. What
- * it is made of: ../common/common.h. Differences between versions of Kamailio: version.h. */
+ * it is made of: ../common/common.h. Differences between versions of Kamailio: versions.h. */
 
 #include "../../dialog.h"
 

@@ -2,7 +2,7 @@
 #ifndef OPENSIPS_ADAPTER_H
 #define OPENSIPS_ADAPTER_H
 /* Internal to the OpenSIPS adapter, which implements host/host.h and holds no dialog logic. What
- * it is made of: ../common/common.h. Differences between versions of OpenSIPS: version.h. */
+ * it is made of: ../common/common.h. Differences between versions of OpenSIPS: versions.h. */
 
 #include "../../dialog.h"
 
@@ -27,7 +27,7 @@
 #include "socket_info.h"
 #include "sr_module.h"
 #include "modules/rr/api.h"
-#include "version.h"
+#include "versions.h"
 
 #include <limits.h>
 

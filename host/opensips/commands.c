@@ -237,11 +237,12 @@ static mi_response_t *run(enum dlg_mi_id id, const mi_params_t *params)
 DLG_MI_COMMANDS(X)
 #undef X
 
-#define X(name, min, max, params, help) \
-	{ (char *)#name, (char *)help, 0, NULL, { { mi_##name, { NULL } } } },
+/* By name: 4.0 has a field more. */
+#define ROW(n, h, fn) { .name = (char *)(n), .help = (char *)(h), .recipes = { { .cmd = (fn) } } }
+#define X(name, min, max, params, help) ROW(#name, help, mi_##name),
 mi_export_t adapter_commands[] = {
 	DLG_MI_COMMANDS(X)
-	{ NULL, NULL, 0, NULL, { { NULL, { NULL } } } },
+	ROW(NULL, NULL, NULL),
 };
 #undef X
 
