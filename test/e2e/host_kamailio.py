@@ -26,6 +26,7 @@ COMPLAINTS = {
     "second transaction": r"transaction .*already|E_SCRIPT",
     "assignment": r"\bDLG_flags\b|setting pvar failed|set pseudo-variable|non-int|dlg_flags|lval_assign",
     "long text": r"pv_printf|no more space|buffer|formatted",
+    "null argument": r"(?!)",
     "next hop": r"BYE|invalid|resolve|next hop|no\.such\.host|uri2proxy|uri2dst|request within|t_uac",
     "tcp stop": r"receive_fd\(\): EOF on",  # what TCP processes say when it stops
     "tcp gone": r"tcpconn_1st_send\(\)|msg_send_buffer\(\): tcp_send failed|send_prepared_request_impl\(\)",

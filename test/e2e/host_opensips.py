@@ -31,9 +31,10 @@ COMPLAINTS = {
     "second transaction": r"transaction .*already|E_SCRIPT|w_t_newtran",
     "assignment": r"\bDLG_flags\b|dlg_flags|do_assign|pv_set_value|setting .* failed",
     "long text": r"pv_printf|no more space|buffer|formatted",
+    "null argument": r"get_cmd_fixups: Variable in param \[\d+\] is not|Failed to get fixups for command",
     "next hop": r"BYE|invalid|resolve|next hop|no\.such\.host|uri2proxy|uri2su|request within|t_uac|add_uac",
     "tcp stop": r"(?!)",
-    "tcp gone": r"tcp_\w+|proto_tcp|msg_send|send_\w+: |connect",
+    "tcp gone": r"tcp_\w+|proto_tcp|msg_send|send_\w+: |connect|t_uac: attempt to send",
 }
 
 
@@ -87,7 +88,7 @@ def tm_param(name, ms):
 def config(p):
     c = ["log_level=%d" % (p.debug + 1),  # 2 NOTICE, 3 INFO, 4 DBG
          "stderror_enabled=yes", "syslog_enabled=no", "udp_workers=%d" % p.children, "auto_aliases=no", "dns=no",
-         "rev_dns=no", "server_signature=yes", "max_while_loops=1000"]
+         "rev_dns=no", "server_signature=yes", "max_while_loops=2000"]
     if p.tcp:
         c.append("tcp_workers=2")
     c += ["socket=%s:%s:%d" % (proto, p.ip, port) for port in p.ports
@@ -273,8 +274,9 @@ class Management(Rpc):
             os.unlink(path)
 
     def call(self, method, *params, timeout=5.0):
-        """Any size of reply."""
-        return self.by_fifo(method, list(params) or None, timeout)
+        """By the FIFO, which has room for any reply, unless it is the request that is long."""
+        ask = self.ask if len(str(params)) > 4000 else self.by_fifo
+        return ask(method, list(params) or None, timeout)
 
 
 def is_ready(p):
