@@ -157,8 +157,9 @@ class ProfileScripts(unittest.TestCase):
         for rest in ('"$fu"', '"v", "$fu"', '"$ru"', '"v", "$dlg_val(x)"', '"$DLG_flags"') + dialect(
                 kamailio=no_variables, opensips=()):
             self.refuse('get_profile_size("caller", %s);' % rest,
-                        'get_profile_size(): %s is not the name of an AVP or script variable' % dialect(
-                            kamailio='"%s"' % rest.split('"')[-2], opensips="the output argument"))
+                        "get_profile_size(): " + dialect(
+                            kamailio='"%s" is not the name of an AVP or script variable' % rest.split('"')[-2],
+                            opensips="the output must be an AVP or script variable"))
 
     def test_bad_variables(self):
         for body in ('set_dlg_profile("$nosuch", "x");', 'set_dlg_profile("caller", "$nosuch(x)");',
