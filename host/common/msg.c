@@ -48,21 +48,18 @@ static enum host_method method_of(unsigned value)
 	}
 }
 
-/* URI and tag of a From or To header. The hosts' own parsers of these keep what they find. */
-static int read_party(const struct hdr_field *hdr, struct dlg_str *uri, struct dlg_str *tag)
-{
-	struct dlg_str body = adapter_view(hdr->body);
-
-	*uri = dlg_route_uri(body);
-	*tag = dlg_route_tag(body);
-	return uri->len ? 0 : -1;
-}
-
+/* The hosts' own parsers of From and To keep what they find. */
 static int read_parties(const struct sip_msg *m, struct host_info *out)
 {
-	if (read_party(m->from, &out->from_uri, &out->from_tag) < 0)
-		return -1;
-	return read_party(m->to, &out->to_uri, &out->to_tag);
+	struct dlg_str from = adapter_view(m->from->body), to = adapter_view(m->to->body);
+
+	out->from_tag = dlg_route_tag(from);
+	out->to_tag = dlg_route_tag(to);
+	if (out->to_tag.len)
+		return 0;
+	out->from_uri = dlg_route_uri(from);
+	out->to_uri = dlg_route_uri(to);
+	return out->from_uri.len && out->to_uri.len ? 0 : -1;
 }
 
 static int read_cseq(struct sip_msg *m, struct host_info *out)
@@ -112,18 +109,12 @@ struct dlg_str host_msg_to_tag(struct host_msg *msg)
 
 /* What the host has parsed, then the text it has not come to. Its parser would take that apart
  * further than we need; and with a copy in shared memory there is none. */
-struct walk {
-	const struct hdr_field *hdr;
-	struct dlg_str raw;
-};
-
-static struct walk walk_begin(const struct sip_msg *m)
+static void walk_begin(const struct sip_msg *m, struct host_walk *w)
 {
-	struct walk w = { .hdr = m->headers };
-
+	w->begun = 1;
+	w->at = m->headers;
 	if (!is_shared(m) && m->unparsed >= m->buf && m->unparsed < m->buf + m->len)
-		w.raw = (struct dlg_str){ m->unparsed, (size_t)(m->buf + m->len - m->unparsed) };
-	return w;
+		w->rest = (struct dlg_str){ m->unparsed, (size_t)(m->buf + m->len - m->unparsed) };
 }
 
 static const struct kind {
@@ -135,19 +126,22 @@ static const struct kind {
   contact = { HDR_CONTACT_T, { "Contact", 7 }, 'm' };
 
 /* The next header of a kind: 0, or -1 when there is no more. */
-static int walk_next(struct walk *w, const struct kind *kind, struct dlg_str *body)
+static int walk_next(const struct sip_msg *m, struct host_walk *w, const struct kind *kind,
+		     struct dlg_str *body)
 {
 	const struct hdr_field *hdr;
 	struct dlg_str name;
 
-	while ((hdr = w->hdr)) {
-		w->hdr = hdr->next;
+	if (!w->begun)
+		walk_begin(m, w);
+	while ((hdr = w->at)) {
+		w->at = hdr->next;
 		if (hdr->type == kind->type) {
 			*body = dlg_str_trim(adapter_view(hdr->body));
 			return 0;
 		}
 	}
-	while (dlg_header_next(&w->raw, &name, body) == 0) {
+	while (dlg_header_next(&w->rest, &name, body) == 0) {
 		if (dlg_header_is(name, kind->name, kind->compact))
 			return 0;
 	}
@@ -156,10 +150,11 @@ static int walk_next(struct walk *w, const struct kind *kind, struct dlg_str *bo
 
 struct dlg_str host_msg_contact(struct host_msg *msg)
 {
-	struct walk w = walk_begin(sip(msg));
+	struct host_walk w = { 0 };
 	struct dlg_str list, more, entry, uri;
 
-	if (walk_next(&w, &contact, &list) < 0 || walk_next(&w, &contact, &more) == 0)
+	if (walk_next(sip(msg), &w, &contact, &list) < 0 ||
+	    walk_next(sip(msg), &w, &contact, &more) == 0)
 		return DLG_STR_NONE;
 	if (dlg_route_next(&list, &entry) < 0 || dlg_route_next(&list, &more) == 0)
 		return DLG_STR_NONE;
@@ -167,15 +162,10 @@ struct dlg_str host_msg_contact(struct host_msg *msg)
 	return dlg_str_eq(uri, DLG_STR("*")) ? DLG_STR_NONE : uri;
 }
 
-int host_msg_header(struct host_msg *msg, enum host_header name, int i, struct dlg_str *body)
+int host_msg_header(struct host_msg *msg, enum host_header name, struct host_walk *walk,
+		    struct dlg_str *body)
 {
-	struct walk w = walk_begin(sip(msg));
-
-	do {
-		if (walk_next(&w, name == HOST_ROUTE ? &route : &record_route, body) < 0)
-			return -1;
-	} while (i-- > 0);
-	return 0;
+	return walk_next(sip(msg), walk, name == HOST_ROUTE ? &route : &record_route, body);
 }
 
 /* ---- whose Route is it ---- */
@@ -197,9 +187,10 @@ static int is_own(struct dlg_str uri, int *second)
 /* URI of the n-th Route entry (n 0 or 1) of a message. */
 static struct dlg_str route_uri(struct host_msg *msg, int n)
 {
+	struct host_walk walk = { 0 };
 	struct dlg_str list, entry;
 
-	for (int i = 0; host_msg_header(msg, HOST_ROUTE, i, &list) == 0; i++)
+	while (host_msg_header(msg, HOST_ROUTE, &walk, &list) == 0)
 		while (dlg_route_next(&list, &entry) == 0)
 			if (n-- == 0)
 				return dlg_route_uri(entry);

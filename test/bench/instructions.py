@@ -19,7 +19,8 @@ import sys
 import tempfile
 
 import databases
-from host import NONE, OURS, STOCK, BenchProxy, build, proxy
+import host_kamailio
+from host import NONE, OURS, STOCK, BenchProxy, build
 
 CALLS = int(os.environ.get("BENCH_CALLS", "1000"))
 FIRST = 200
@@ -54,7 +55,7 @@ def make_wrapper(directory):
     path = os.path.join(directory, "kamailio")
     with open(path, "w") as f:
         f.write("#!/bin/sh\nexec valgrind -q --tool=callgrind --callgrind-out-file=%s/out.%%p %s -x fm \"$@\"\n"
-                % (directory, proxy.KAMAILIO))
+                % (directory, host_kamailio.BINARY))
     os.chmod(path, 0o755)
     return path
 
@@ -168,7 +169,7 @@ def compare_realtime(directory, plain):
 def main():
     directory = tempfile.mkdtemp(prefix="dlgbench.")
     try:
-        proxy.KAMAILIO = make_wrapper(directory)
+        host_kamailio.BINARY = make_wrapper(directory)
         compare_realtime(directory, compare(directory))
     finally:
         shutil.rmtree(directory, ignore_errors=True)
