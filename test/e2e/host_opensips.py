@@ -88,7 +88,8 @@ def tm_param(name, ms):
 def config(p):
     c = ["log_level=%d" % (p.debug + 1),  # 2 NOTICE, 3 INFO, 4 DBG
          "stderror_enabled=yes", "syslog_enabled=no", "udp_workers=%d" % p.children, "auto_aliases=no", "dns=no",
-         "rev_dns=no", "server_signature=yes", "max_while_loops=2000"]
+         "rev_dns=no", "server_signature=yes", "max_while_loops=2000",
+         "disable_stateless_fwd=no"]  # pass on replies of transactions that died with another process
     if p.tcp:
         c.append("tcp_workers=2")
     c += ["socket=%s:%s:%d" % (proto, p.ip, port) for port in p.ports
