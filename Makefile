@@ -19,7 +19,7 @@ PREFIX = /usr/local
 MODDIR = $(PREFIX)/lib/$(HOST)/modules
 
 HOST = kamailio
-export HOST OPENSIPS_SRC
+export HOST OPENSIPS_SRC KAMAILIO_SRC
 ifeq ($(HOST),kamailio)
 top = build
 else
