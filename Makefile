@@ -52,6 +52,7 @@ ctl_server = $(B)/test/ctl/server
 ctl_tested := $(addprefix ctl/ctl_,reply.c out.c filter.c list.c figures.c)
 fuzz := $(filter-out %/replay.c,$(wildcard test/fuzz/*.c))
 benches := $(patsubst %.c,$(B)/%,$(wildcard test/bench/*_bench.c))
+restorer = $(B)/test/bench/restore
 drivers := $(patsubst db/%.c,$(B)/dialog_db_%.so,$(filter-out db/db.c db/sql.c,$(wildcard db/*.c)))
 examples := $(patsubst examples/%.c,$(B)/dlg_%.so,$(wildcard examples/*.c))
 
@@ -165,7 +166,8 @@ e2e: all
 	DIALOG_SO=$(abspath $(B)/dialog.so) test/e2e/run
 
 # An engine without the tests' checks, over their host.
-$(benches): $(B)/%: $(B)/%.o $(patsubst %.c,$(B)/%.o,$(engine) test/sim/sim_host.c)
+$(benches) $(restorer): $(B)/%: $(B)/%.o \
+		$(patsubst %.c,$(B)/%.o,$(engine) test/sim/sim_host.c test/bench/bench.c)
 	$(Q)$(CC) $(CFLAGS) $(san) -o $@ $^ -pthread
 
 bench-engine: $(benches)

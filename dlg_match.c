@@ -38,7 +38,7 @@ struct search {
 	const struct host_info *info;
 	enum fit fit;
 	int by_id;
-	uint32_t h_id;
+	uint32_t h_entry, h_id; /* with by_id */
 	unsigned routes_left; /* Route entries of the request beyond ours */
 	enum dlg_dir dir;     /* found */
 	struct dlg_leg *leg;  /* found */
@@ -81,7 +81,7 @@ static int fits(const struct dlg_cell *dlg, void *arg)
 	struct search *s = arg;
 
 	if (s->by_id)
-		return dlg->h_id == s->h_id && match_tags(dlg, s);
+		return dlg->h_id == s->h_id && dlg->h_entry == s->h_entry && match_tags(dlg, s);
 	if (s->fit != FIT_ANY && dlg->state == DLG_STATE_DELETED)
 		return 0;
 	return match_tags(dlg, s) &&
@@ -90,11 +90,10 @@ static int fits(const struct dlg_cell *dlg, void *arg)
 
 static struct dlg_cell *find_by_cookie(struct search *s, struct dlg_str cookie)
 {
-	uint32_t entry = dlg_hash_call_id(s->info->call_id) & (dlg_hash_size() - 1), h_entry;
 	struct dlg_cell *dlg = NULL;
 
 	s->by_id = 1;
-	if (dlg_cookie_parse(cookie, &h_entry, &s->h_id) == 0 && h_entry == entry)
+	if (dlg_cookie_parse(cookie, &s->h_entry, &s->h_id) == 0)
 		dlg = dlg_hash_find(s->info->call_id, fits, s, DLG_BY_MESSAGE);
 	s->by_id = 0;
 	if (!dlg) {
