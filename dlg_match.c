@@ -50,7 +50,7 @@ struct search {
 	const struct host_info *info;
 	enum fit fit;
 	int by_id;
-	uint32_t h_entry, h_id;
+	uint32_t h_entry, h_id; /* with by_id */
 	unsigned routes_left; /* Route entries of the request beyond ours */
 	enum dlg_dir dir;     /* found */
 	struct dlg_leg *leg;  /* found */
