@@ -56,11 +56,11 @@ static const struct {
 
 /* What can happen. X(name, in which states; '1': not twice at the same time) */
 #define EVENTS(X)                                                                     \
-	X(invite, "N1")           /* create_dialog(), t_relay() */                    \
-	X(invite_copy, "NUE")     /* a retransmission meets another worker */         \
-	X(invite_flag, "N1")      /* dlg_flag */                                      \
-	X(invite_joins, "N1")     /* its script joins profiles */                     \
-	X(invite_dropped, "N1")   /* its script ends without a transaction */         \
+	X(invite, "N")           /* create_dialog(), t_relay() */                    \
+	X(invite_copy, "UE")     /* a retransmission meets another worker */         \
+	X(invite_flag, "N")      /* dlg_flag */                                      \
+	X(invite_joins, "N")     /* its script joins profiles */                     \
+	X(invite_dropped, "N")   /* its script ends without a transaction */         \
 	X(script_end, "UE1")      /* the INVITE's script was still running */         \
 	X(forwarded, "UE1")       /* on one more branch */                            \
 	X(ring_a, "UEA")                                                              \
@@ -104,7 +104,12 @@ enum event {
 	EV_N
 };
 
-enum { TOGETHER = SIM_COS, OUTCOME = 256, SERIAL_MAX = 6 };
+/* Callbacks that tell what became of the call. */
+enum {
+	OUTCOMES = DLGCB_EARLY | DLGCB_CONFIRMED | DLGCB_FAILED | DLGCB_TERMINATED | DLGCB_EXPIRED,
+};
+
+enum { TOGETHER = SIM_COS, OUTCOME = 256, SERIAL_MAX = 6, SETTLE_S = 2 /* what callbacks wish is done by then */ };
 
 /* What happens together. */
 struct combination {
@@ -117,7 +122,6 @@ static struct {
 	struct sim_call call;
 	struct combination now;
 	struct host_tx *invite; /* NULL when gone */
-	int replying;           /* the reply lock of the INVITE's transaction */
 	struct sim_result open; /* the INVITE's script */
 	uint32_t h_entry, h_id;
 	struct dlg_cell *kept;
@@ -148,10 +152,7 @@ static void on_created(struct dlg_cell *dlg, int type, struct dlg_cb_params *p)
 	(void)type;
 	(void)p;
 	api.register_dlgcb(dlg,
-			   DLGCB_EARLY | DLGCB_CONFIRMED | DLGCB_FAILED | DLGCB_TERMINATED |
-				   DLGCB_EXPIRED | DLGCB_REQ_WITHIN | DLGCB_RESPONSE_FWDED |
-				   DLGCB_DESTROY,
-			   on_event, NULL, NULL);
+			   OUTCOMES | DLGCB_REQ_WITHIN | DLGCB_RESPONSE_FWDED, on_event, NULL, NULL);
 }
 
 static void ends_call(struct dlg_cell *dlg)
@@ -165,7 +166,7 @@ static void meddles(struct dlg_cell *dlg)
 
 	api.hold(dlg);
 	api.set_value(dlg, "meddler", "was here", 8);
-	api.register_dlgcb(dlg, DLGCB_TERMINATED, on_event, NULL, NULL);
+	api.register_dlgcb(dlg, DLGCB_REQ_WITHIN, on_event, NULL, NULL);
 	api.put(dlg);
 	if (same)
 		api.put(same);
@@ -173,25 +174,18 @@ static void meddles(struct dlg_cell *dlg)
 
 /* ---- the INVITE's transaction, shared by processes ---- */
 
-static int is_reply_lock_free(void *arg)
+/* Some replies are not relayed any more. */
+static int is_relayed(const struct host_tx *t, int code)
 {
-	(void)arg;
-	return !w.replying;
+	return t && t->final < 300 && (!t->final || (code >= 200 && code < 300));
 }
 
-/* Replies to one transaction are delivered one at a time. */
 static void reply_invite(int leg, int code)
 {
-	struct host_tx *t;
-
-	sim_sched_wait(is_reply_lock_free, NULL, SIM_OBJ_TX);
-	t = w.invite;
-	if (!t || t->final >= 300 || (t->final && (code < 200 || code >= 300)))
-		return; /* not relayed any more */
-	w.replying = 1;
-	sim_reply(&w.call, t, leg, code);
-	w.replying = 0;
-	sim_sched_touch(SIM_OBJ_TX);
+	sim_sched_take_tx();
+	if (is_relayed(w.invite, code))
+		sim_reply(&w.call, w.invite, leg, code);
+	sim_sched_give_tx();
 }
 
 static int is_unused(void *arg)
@@ -211,13 +205,13 @@ static void ev_gone(void)
 		sim_tx_free(t);
 }
 
+/* The simulated host treats it like a reply. */
 static void ev_forwarded(void)
 {
-	sim_sched_point(0, SIM_OBJ_TX);
-	if (!w.invite || w.invite->final)
-		return;
-	sim_tx_event(w.invite, DLG_TX_FORWARDED, NULL, 0);
-	sim_sched_touch(SIM_OBJ_TX);
+	sim_sched_take_tx();
+	if (w.invite && !w.invite->final)
+		sim_tx_event(w.invite, DLG_TX_FORWARDED, NULL, 0);
+	sim_sched_give_tx();
 }
 
 static void ev_ring_a(void)
@@ -679,7 +673,6 @@ static void begin(const struct combination *c)
 	w.now = *c;
 	w.invite = NULL;
 	w.open = (struct sim_result){ 0 };
-	w.replying = 0;
 	w.kept = NULL;
 	w.bye = NULL;
 	w.bye_msg = NULL;
@@ -697,8 +690,6 @@ static int describe(const struct dlg_cell *dlg, void *arg)
 	struct dlg_buf *out = arg;
 
 	dlg_buf_printf(out, "state %u, %u members", dlg->state, dlg->n_members);
-	for (const struct dlg_leg *leg = dlg->legs; leg; leg = leg->next)
-		dlg_buf_printf(out, ", leg %.*s", (int)leg->tag_len, leg->tag);
 	return 0;
 }
 
@@ -712,7 +703,7 @@ static void describe_all(char out[OUTCOME])
 	dlg_hash_page_of(&cur, &none, 1, describe, &text, DLG_BY_LOCAL);
 	dlg_buf_printf(&text, "; told");
 	for (unsigned i = 0; i < 13; i++) {
-		if (!((DLGCB_REQ_WITHIN | DLGCB_RESPONSE_FWDED) & 1 << i))
+		if (OUTCOMES & 1 << i)
 			dlg_buf_printf(&text, " %u", w.told[i]);
 	}
 	dlg_buf_printf(&text, "; members %u %u %u", dlg_profile_size(w.caller, NULL),
@@ -771,6 +762,17 @@ static void finish(void)
 		sim_track_end();
 }
 
+/* Of a call that we ended no answered leg may be left alone, whenever its answer came. */
+static int check_legs(const struct dlg_cell *dlg, void *arg)
+{
+	(void)arg;
+	for (const struct dlg_leg *leg = dlg->legs; leg && dlg->flags & DLG_F_KILLED; leg = leg->next) {
+		if (dlg->state == DLG_STATE_DELETED && leg->state == DLG_LEG_ANSWERED)
+			sim_violation("a leg of a call that we ended is taken for alive");
+	}
+	return 0;
+}
+
 /* With a database: what is written is what memory is. */
 static void check_table(void)
 {
@@ -783,8 +785,13 @@ static void check_table(void)
 
 static void check(char outcome[OUTCOME])
 {
+	struct dlg_hash_cursor cur = { 0 };
+	struct dlg_cell *none;
+
 	sim_audit();
+	sim_run(SETTLE_S);
 	describe_all(outcome);
+	dlg_hash_page_of(&cur, &none, 1, check_legs, NULL, DLG_BY_LOCAL);
 	check_byes();
 	check_table();
 }
@@ -883,6 +890,12 @@ static int may_twice(enum event e)
 	return strchr(events[e].where, '1') == NULL;
 }
 
+/* All copies of one INVITE meet the same script. */
+static int fits(const struct combination *c, unsigned chosen, enum event e)
+{
+	return c->state != AT_none || !chosen || e == EV_list || c->event[chosen - 1] == e;
+}
+
 /* Run what follows the events chosen so far, in all ways to choose. */
 static void choose(struct combination *c, unsigned chosen, unsigned max)
 {
@@ -892,10 +905,10 @@ static void choose(struct combination *c, unsigned chosen, unsigned max)
 		run_all_orders(c, max);
 		return;
 	}
-	if (chosen && (c->n > 2 || !may_twice((enum event)first)))
+	if (chosen && ((c->n > 2 && c->state != AT_none) || !may_twice((enum event)first)))
 		first++;
 	for (unsigned e = first; e < EV_N && !sim_violated(); e++) {
-		if (!may((enum event)e, c->state))
+		if (!may((enum event)e, c->state) || !fits(c, chosen, (enum event)e))
 			continue;
 		c->event[chosen] = (enum event)e;
 		choose(c, chosen + 1, max);
@@ -946,6 +959,67 @@ static void run_states(unsigned n, unsigned max)
 	ck_assert_msg(!sim_violated(), "%s", sim_violated());
 }
 
+/* ---- one combination by name ---- */
+
+static enum state state_of(char letter)
+{
+	for (unsigned s = 0; s < AT_N; s++) {
+		if (states[s].letter == letter)
+			return (enum state)s;
+	}
+	ck_abort_msg("no state %c", letter);
+}
+
+static enum event event_of(const char *name)
+{
+	for (unsigned e = 0; e < EV_N; e++) {
+		if (!strcmp(events[e].name, name))
+			return (enum event)e;
+	}
+	ck_abort_msg("no event %s", name);
+}
+
+static void replay(struct combination *c, const char *trace)
+{
+	char outcome[OUTCOME];
+
+	set_args(c);
+	run_serial(c);
+	begin(c);
+	sim_sched_replay(c->n, each, args, trace);
+	check(outcome);
+	check_outcome(outcome);
+	finish();
+}
+
+/* "STATE EVENT EVENT [EVENT] [DIGITS]": that order, or all of them. */
+static void run_named(const char *text)
+{
+	struct combination c = { .state = state_of(*text) };
+	const char *trace = NULL;
+	char copy[256], *save, *word;
+
+	snprintf(copy, sizeof(copy), "%s", text + 1);
+	for (word = strtok_r(copy, " ", &save); word; word = strtok_r(NULL, " ", &save)) {
+		if (*word >= '0' && *word <= '9')
+			trace = word;
+		else if (c.n < TOGETHER)
+			c.event[c.n++] = event_of(word);
+	}
+	if (trace)
+		replay(&c, trace);
+	else
+		run_all_orders(&c, 0);
+	ck_assert_msg(!sim_violated(), "%s: %s", text, sim_violated());
+}
+
+START_TEST(named_one)
+{
+	start(NULL);
+	run_named(getenv("SIM_REPLAY"));
+}
+END_TEST
+
 START_TEST(pairs)
 {
 	start(NULL);
@@ -953,7 +1027,55 @@ START_TEST(pairs)
 }
 END_TEST
 
+/* ---- what was found ---- */
+
+/* The second found no leg to end, and gave those of the first back. */
+START_TEST(two_ends_at_once)
+{
+	start(NULL);
+	run_named("A end end");
+	run_named("F end end");
+	run_named("C tick end");
+	run_named("F tick end");
+}
+END_TEST
+
+/* A leg that answered while BYEs to the others were being made was forgotten. */
+START_TEST(a_leg_answers_while_the_call_is_ended)
+{
+	start(NULL);
+	run_named("A answer_b end");
+	run_named("C answer_b end");
+}
+END_TEST
+
+/* A wish to end it was refused, because it had just been answered; and so was a command. */
+START_TEST(a_call_is_answered_while_it_is_refused)
+{
+	start(NULL);
+	run_named("U answer_a end");
+	run_named("E answer_b end");
+	run_named("E tick answer_ends");
+}
+END_TEST
+
+/* The BYEs for a late answer waited for the end of another linger, or were never sent. */
+START_TEST(a_leg_answers_when_the_linger_is_over)
+{
+	start(NULL);
+	run_named("K answer_b tick");
+	run_named("K answer_b gone tick");
+}
+END_TEST
+
 int main(void)
 {
-	return unit_run("interleavings", UNIT_TESTS{ pairs, NULL }, 0);
+	const char *one = getenv("SIM_REPLAY");
+
+	return unit_run("interleavings",
+			one ? UNIT_TESTS{ named_one, NULL } :
+			UNIT_TESTS{ pairs, two_ends_at_once, a_leg_answers_while_the_call_is_ended,
+				    a_call_is_answered_while_it_is_refused,
+				    a_leg_answers_when_the_linger_is_over, NULL },
+			0);
 }

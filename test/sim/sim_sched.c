@@ -448,20 +448,43 @@ static unsigned entry_reads(enum sim_hint hint)
 	}
 }
 
-static const void *admission, *admitted; /* the lock, and NULL while it is free */
+static int admitted; /* the admission lock is taken */
 
 static int is_admission_free(void *arg)
 {
 	(void)arg;
-	return admitted == NULL;
+	return !admitted;
 }
 
-static void at_admission(const void *lock)
+static void at_admission(void)
 {
-	admission = lock;
 	co[self].ready = is_admission_free;
 	stand_at((struct footprint){ .reads = SIM_OBJ_PROFILES, .writes = SIM_OBJ_ADMISSION });
-	admitted = lock;
+	admitted = 1;
+}
+
+static int tx_owner = -1; /* who delivers a reply */
+
+static int is_tx_free(void *arg)
+{
+	return tx_owner < 0 || tx_owner == (int)(intptr_t)arg;
+}
+
+static void at_tx(void)
+{
+	sim_sched_wait(is_tx_free, (void *)(intptr_t)self, SIM_OBJ_TX);
+}
+
+void sim_sched_take_tx(void)
+{
+	at_tx();
+	tx_owner = self;
+}
+
+void sim_sched_give_tx(void)
+{
+	tx_owner = -1;
+	sim_sched_touch(SIM_OBJ_TX);
 }
 
 static void at_callback(int type)
@@ -480,9 +503,9 @@ static void point(enum sim_op op, const void *what)
 	case SIM_OP_ENTRY:
 		stand_at((struct footprint){ .reads = entry_reads(sim_hint) });
 		break;
-	case SIM_OP_ADMISSION: at_admission(what); break;
+	case SIM_OP_ADMISSION: at_admission(); break;
 	case SIM_OP_ADMISSION_OVER:
-		admitted = NULL;
+		admitted = 0;
 		sim_sched_touch(SIM_OBJ_ADMISSION);
 		break;
 	case SIM_OP_COUNTERS: stand_at((struct footprint){ .writes = SIM_OBJ_PROFILES }); break;
@@ -490,7 +513,7 @@ static void point(enum sim_op op, const void *what)
 	case SIM_OP_WHEEL: stand_at((struct footprint){ .writes = SIM_OBJ_WHEEL }); break;
 	case SIM_OP_WHEEL_INSIDE: sim_sched_touch(SIM_OBJ_WHEEL); break;
 	case SIM_OP_CALLBACK: at_callback(*(const int *)what); break;
-	case SIM_OP_TX: stand_at((struct footprint){ .writes = SIM_OBJ_TX }); break;
+	case SIM_OP_TX: at_tx(); break;
 	case SIM_OP_TX_OVER: sim_sched_touch(SIM_OBJ_TX); break;
 	case SIM_OP_SEND: stand_at((struct footprint){ .adds = SIM_OBJ_SENT }); break;
 	}
