@@ -841,6 +841,20 @@ static enum dlg_state kill_call(struct dlg_cell *dlg)
 	return state;
 }
 
+/* A leg may have answered while BYEs to the others were being made. */
+static uint32_t terminate(struct dlg_cell *dlg)
+{
+	uint32_t actions;
+	unsigned acked;
+
+	dlg_hash_lock(dlg);
+	actions = apply_locked(dlg, DLG_EV_TERMINATE, DLG_END_PROXY, 0);
+	if (dlg_hash_live_legs_locked(dlg, NULL, &acked))
+		want_end_locked(dlg);
+	dlg_hash_unlock(dlg);
+	return actions;
+}
+
 static int end_answered(struct dlg_cell *dlg, struct dlg_str headers, const char **why)
 {
 	unsigned failed;
@@ -848,7 +862,7 @@ static int end_answered(struct dlg_cell *dlg, struct dlg_str headers, const char
 	*why = "Operation failed"; /* also when only one party could not be told */
 	if (!dlg_req_within_byes(dlg, headers, &failed))
 		return -1;
-	follow_up(dlg, apply(dlg, DLG_EV_TERMINATE, DLG_END_PROXY, 0), NULL);
+	follow_up(dlg, terminate(dlg), NULL);
 	return failed ? -1 : 0;
 }
 
