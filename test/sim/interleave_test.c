@@ -1013,6 +1013,14 @@ static void run_named(const char *text)
 	ck_assert_msg(!sim_violated(), "%s: %s", text, sim_violated());
 }
 
+START_TEST(triples)
+{
+	start(NULL);
+	run_states(3, (unsigned)atoi(getenv("MAXO")));
+	printf("cut %lu, orders %lu redundant %lu points %lu switches %lu deepest %u\n", count.cut,sim_sched_stats.orders, sim_sched_stats.redundant, sim_sched_stats.points, sim_sched_stats.switches,sim_sched_stats.deepest);
+}
+END_TEST
+
 START_TEST(named_one)
 {
 	start(NULL);
@@ -1073,7 +1081,7 @@ int main(void)
 	const char *one = getenv("SIM_REPLAY");
 
 	return unit_run("interleavings",
-			one ? UNIT_TESTS{ named_one, NULL } :
+			getenv("MAXO")?UNIT_TESTS{ triples,NULL}: one ? UNIT_TESTS{ named_one, NULL } :
 			UNIT_TESTS{ pairs, two_ends_at_once, a_leg_answers_while_the_call_is_ended,
 				    a_call_is_answered_while_it_is_refused,
 				    a_leg_answers_when_the_linger_is_over, NULL },

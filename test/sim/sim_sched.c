@@ -154,8 +154,9 @@ static _Thread_local int self = -1; /* index in co; -1 the main thread */
 
 /* A place where a choice was made. */
 struct node {
-	unsigned enabled, done, sleep; /* sets of processes */
+	unsigned enabled, todo, done, sleep; /* sets of processes */
 	unsigned chosen;
+	unsigned clock[SIM_COS];        /* of each process, how many places come before this step */
 	struct footprint step[SIM_COS]; /* of the next step of those in done or sleep, and chosen */
 };
 
@@ -164,14 +165,16 @@ enum mode { SEARCH, SERIAL, REPLAY, RANDOM };
 static struct {
 	enum mode mode;
 	struct node node[SIM_DEPTH];
-	unsigned n_nodes;     /* known: choices up to here are given */
-	unsigned depth;       /* in the present run */
+	unsigned n_nodes;     /* places to come back to: up to here the choices are given */
+	unsigned depth;       /* of the present run */
+	unsigned known;       /* steps that have been measured */
 	int redundant, more, cut, starting;
 	unsigned max, orders;
 	const unsigned *order;
 	const char *given;    /* what is left of a trace to be replayed */
 	struct footprint now; /* the step being made */
 	struct print before;
+	int measuring;
 	char trace[SIM_DEPTH + 1];
 	unsigned n_trace;
 } s;
@@ -215,39 +218,40 @@ static unsigned prefer(unsigned set, unsigned running)
 	return set & bit(running) ? running : first_of(set);
 }
 
-/* A node not seen before. */
+/* A place not seen before. Where all that could go on sleep, the run has become equal to another
+ * one, and is no place to come back to. */
 static unsigned choose_new(unsigned enabled, unsigned running)
 {
 	struct node *n = &s.node[s.depth];
+	unsigned awake;
 
 	*n = (struct node){ .enabled = enabled };
-	if (s.depth)
-		inherit_sleep(n, &s.node[s.depth - 1]);
-	if (!(enabled & ~n->sleep)) {
-		s.redundant = 1;
-		return prefer(enabled, running);
-	}
-	n->chosen = prefer(enabled & ~n->sleep, running);
-	s.n_nodes = ++s.depth;
+	if (s.depth && !s.redundant)
+		inherit_sleep(n, n - 1);
+	awake = enabled & ~n->sleep;
+	s.redundant |= !awake;
+	n->chosen = prefer(awake ? awake : enabled, running);
+	n->todo = bit(n->chosen);
+	s.depth++;
+	if (!s.redundant)
+		s.n_nodes = s.depth;
 	return n->chosen;
 }
 
 static unsigned choose_searching(unsigned enabled, unsigned running)
 {
-	struct node *n = &s.node[s.depth];
+	const struct node *n = &s.node[s.depth];
 
-	if (s.redundant)
-		return prefer(enabled, running);
 	if (s.depth == SIM_DEPTH) {
 		sim_violation("schedule: more than %d steps", SIM_DEPTH);
 		return prefer(enabled, running);
 	}
-	if (s.depth == s.n_nodes)
+	if (s.redundant || s.depth >= s.n_nodes)
 		return choose_new(enabled, running);
 	if (n->enabled != enabled)
 		sim_violation("schedule: the same order led elsewhere");
 	s.depth++;
-	return enabled & bit(n->chosen) ? n->chosen : first_of(enabled);
+	return prefer(enabled, n->chosen);
 }
 
 static unsigned choose_serially(unsigned enabled)
@@ -287,16 +291,30 @@ static unsigned choose(unsigned enabled, unsigned running)
 
 /* ---- handing the baton over ---- */
 
+/* Steps up to the last choice were measured in an earlier run. */
+static int to_be_measured(void)
+{
+	return s.mode == SEARCH && s.depth && s.depth > s.known;
+}
+
+static void begin_step(void)
+{
+	if (to_be_measured() && !s.measuring)
+		s.before = take_print();
+	s.measuring = to_be_measured();
+}
+
 static void end_step(void)
 {
+	struct node *n = &s.node[s.depth - 1];
 	struct print after;
 
-	if (s.mode != SEARCH || s.redundant || !s.depth)
+	if (!s.measuring)
 		return;
 	after = take_print();
 	measure(&s.now, &s.before, &after);
 	s.before = after;
-	s.node[s.depth - 1].step[s.node[s.depth - 1].chosen] = s.now;
+	n->step[n->chosen] = s.now;
 }
 
 static void note_choice(unsigned next)
@@ -329,6 +347,7 @@ static int next_to_run(unsigned running)
 	s.now = co[next].next;
 	s.now.writes |= co[next].always;
 	co[next].ready = NULL;
+	begin_step();
 	return (int)next;
 }
 
@@ -392,7 +411,7 @@ static void start_all(unsigned n, sim_co *const *fn, void *const *arg)
 {
 	n_cos = n;
 	s.depth = s.n_trace = 0;
-	s.redundant = 0;
+	s.redundant = s.measuring = 0;
 	s.starting = 1;
 	for (unsigned i = 0; i < n; i++) {
 		co[i].fn = fn[i];
@@ -416,7 +435,6 @@ static void run(unsigned n, sim_co *const *fn, void *const *arg)
 
 	sim_point = point;
 	start_all(n, fn, arg);
-	s.before = take_print();
 	next = next_to_run(0);
 	if (next >= 0) {
 		wake((unsigned)next);
@@ -578,7 +596,7 @@ int sim_sched_start(void)
 void sim_sched_search(unsigned max)
 {
 	s.mode = SEARCH;
-	s.n_nodes = s.orders = 0;
+	s.n_nodes = s.known = s.orders = 0;
 	s.max = max;
 	s.cut = 0;
 	s.more = 1;
@@ -594,6 +612,61 @@ int sim_sched_cut(void)
 	return s.cut;
 }
 
+/* ---- which other choices matter ---- */
+
+static void merge(unsigned *clock, const unsigned *other)
+{
+	for (unsigned i = 0; i < n_cos; i++) {
+		if (clock[i] < other[i])
+			clock[i] = other[i];
+	}
+}
+
+static const struct footprint *step_of(const struct node *n)
+{
+	return &n->step[n->chosen];
+}
+
+/* The last earlier step of another process with which step `at` can be exchanged, and to another
+ * effect: -1 none. Not if something in between must stay in between. */
+static int rival(unsigned at, const unsigned *clock)
+{
+	const struct node *n = &s.node[at];
+
+	for (unsigned i = at; i-- > 0;) {
+		const struct node *earlier = &s.node[i];
+
+		if (earlier->chosen != n->chosen && clock[earlier->chosen] <= i &&
+		    earlier->enabled & bit(n->chosen) &&
+		    !independent(step_of(earlier), step_of(n)))
+			return (int)i;
+	}
+	return -1;
+}
+
+/* Dynamic partial-order reduction (Flanagan, Godefroid 2005): only where two steps of the run
+ * just made depend on each other and could have come in the other order is there something else
+ * to be tried. */
+static void find_rivals(void)
+{
+	unsigned last[SIM_COS][SIM_COS] = { { 0 } };
+
+	for (unsigned at = 0; at < s.depth; at++) {
+		struct node *n = &s.node[at];
+		unsigned *clock = last[n->chosen];
+		int i = rival(at, clock);
+
+		if (i >= 0 && (unsigned)i < s.n_nodes)
+			s.node[i].todo |= bit(n->chosen);
+		for (unsigned k = 0; k < at; k++) {
+			if (!independent(step_of(&s.node[k]), step_of(n)))
+				merge(clock, s.node[k].clock);
+		}
+		clock[n->chosen] = at + 1;
+		memcpy(n->clock, clock, sizeof(n->clock));
+	}
+}
+
 /* Go back to the last choice that has another way, and take it. 0 when there is none. */
 static int backtrack(void)
 {
@@ -602,9 +675,10 @@ static int backtrack(void)
 		unsigned left;
 
 		n->done |= bit(n->chosen);
-		left = n->enabled & ~n->done & ~n->sleep;
+		left = n->todo & ~n->done & ~n->sleep;
 		if (left) {
 			n->chosen = first_of(left);
+			s.known = s.n_nodes - 1;
 			return 1;
 		}
 	}
@@ -619,6 +693,7 @@ void sim_sched_run(unsigned n, sim_co *const *fn, void *const *arg)
 	sim_sched_stats.redundant += s.redundant != 0;
 	if (s.depth > sim_sched_stats.deepest)
 		sim_sched_stats.deepest = s.depth;
+	find_rivals();
 	s.more = backtrack();
 	if (s.more && s.max && ++s.orders >= s.max) {
 		s.cut = 1;
