@@ -844,6 +844,25 @@ static enum dlg_state kill_call(struct dlg_cell *dlg)
 	return state;
 }
 
+/* A leg may have answered while BYEs to the others were being made. */
+static uint32_t terminate(struct dlg_cell *dlg)
+{
+	uint32_t actions;
+	unsigned acked;
+
+	dlg_hash_lock(dlg);
+	actions = apply_locked(dlg, DLG_EV_TERMINATE, DLG_END_PROXY, 0);
+	if (dlg_hash_live_legs_locked(dlg, NULL, &acked))
+		want_end_locked(dlg);
+	dlg_hash_unlock(dlg);
+	return actions;
+}
+
+static int is_answered(enum dlg_state state)
+{
+	return state == DLG_STATE_CONFIRMED_NA || state == DLG_STATE_CONFIRMED;
+}
+
 static int end_answered(struct dlg_cell *dlg, struct dlg_str headers, const char **why)
 {
 	unsigned failed;
@@ -851,25 +870,28 @@ static int end_answered(struct dlg_cell *dlg, struct dlg_str headers, const char
 	*why = "Operation failed"; /* also when only one party could not be told */
 	if (!dlg_req_within_byes(dlg, headers, &failed))
 		return -1;
-	follow_up(dlg, apply(dlg, DLG_EV_TERMINATE, DLG_END_PROXY, 0), NULL);
+	follow_up(dlg, terminate(dlg), NULL);
 	return failed ? -1 : 0;
+}
+
+/* Refuse the INVITE. When that is too late, it may have been answered just now. */
+static int end_early(struct dlg_cell *dlg, struct dlg_str headers, const char **why)
+{
+	*why = "Call is being set up and cannot be ended now";
+	if (host_tx_refuse(tx_of(dlg), 480, "Temporarily Unavailable") == 0)
+		return 0;
+	return is_answered(kill_call(dlg)) ? end_answered(dlg, headers, why) : -1;
 }
 
 static int end_killed(struct dlg_cell *dlg, enum dlg_state state, struct dlg_str headers,
 		      const char **why)
 {
-	switch (state) {
-	case DLG_STATE_CONFIRMED_NA:
-	case DLG_STATE_CONFIRMED:
+	if (is_answered(state))
 		return end_answered(dlg, headers, why);
-	case DLG_STATE_UNCONFIRMED:
-	case DLG_STATE_EARLY:
-		*why = "Call is being set up and cannot be ended now";
-		return host_tx_refuse(tx_of(dlg), 480, "Temporarily Unavailable");
-	default:
-		*why = "Dialog has ended already";
-		return -1;
-	}
+	if (state == DLG_STATE_UNCONFIRMED || state == DLG_STATE_EARLY)
+		return end_early(dlg, headers, why);
+	*why = "Dialog has ended already";
+	return -1;
 }
 
 /* It could not be ended: the call goes on, and whoever ends it later, it was not us. */

@@ -476,10 +476,12 @@ static int held_locked(const struct dlg_cell *dlg)
 	return 0;
 }
 
-/* Take an ended, unheld dialog out of the table. Returns 1 when the caller must destroy it. */
+/* Take an ended, unheld dialog out of the table. Returns 1 when the caller must destroy it. One that
+ * still owes BYEs to a late leg waits for the timer. */
 static int leave_table_locked(struct dlg_cell *dlg)
 {
-	if (!(dlg->flags & DLG_F_LINGER_OVER) || !dlg->refs[DLG_BY_TABLE] || held_locked(dlg))
+	if ((dlg->flags & (DLG_F_LINGER_OVER | DLG_F_END_WANTED)) != DLG_F_LINGER_OVER ||
+	    !dlg->refs[DLG_BY_TABLE] || held_locked(dlg))
 		return 0;
 	unlink_cell(entry_of(dlg), dlg);
 	dlg_timer_disarm_locked(dlg);
@@ -518,7 +520,7 @@ int dlg_hash_release(struct dlg_cell *dlg)
 	dlg->refs[DLG_BY_LOCAL]--;
 	left = leave_table_locked(dlg);
 	if (!left)
-		dlg_timer_arm_locked(dlg, dlg_timer_after(DLG_STATE_LINGER_S));
+		dlg_state_rearm_locked(dlg);
 	dlg_hash_unlock(dlg);
 	if (left)
 		cell_destroy(dlg);
