@@ -266,11 +266,15 @@ static void add_cookie(struct host_msg *msg, const struct dlg_cell *dlg)
 {
 	struct dlg_buf param = { 0 };
 	char cookie[DLG_COOKIE_MAX];
+	size_t len;
 
 	if (dialog_conf.dlg_match_mode == DIALOG_DID_NONE)
 		return;
-	dlg_cookie_print(cookie, dlg->h_entry, dlg->h_id);
-	dlg_buf_printf(&param, ";%s=%s", dialog_conf.rr_param, cookie);
+	len = dlg_cookie_print(cookie, dlg->h_entry, dlg->h_id);
+	dlg_buf_add(&param, DLG_STR(";"));
+	dlg_buf_add(&param, dlg_str_of(dialog_conf.rr_param));
+	dlg_buf_add(&param, DLG_STR("="));
+	dlg_buf_add(&param, (struct dlg_str){ cookie, len });
 	if (param.failed || host_rr_add(msg, dlg_buf_view(&param)) < 0)
 		HOST_LOG(HOST_ERROR, "%s: the cookie could not be added to Record-Route",
 			 dlg_hash_name(dlg));
@@ -506,12 +510,12 @@ static void callee_routes(struct host_msg *rpl, const struct dlg_cell *dlg, int 
 {
 	struct dlg_buf all = { 0 };
 	unsigned above = dlg_route_count(dlg_hash_text(dlg, DLG_CALLER_ROUTES)) + (unsigned)own;
-	unsigned total;
+	unsigned total = dlg_match_count_routes(rpl, HOST_RECORD_ROUTE);
 
+	if (total <= above)
+		return;
 	dlg_match_collect_routes(rpl, HOST_RECORD_ROUTE, &all);
-	total = dlg_route_count(dlg_buf_view(&all));
-	if (total > above)
-		dlg_route_slice(out, dlg_buf_view(&all), 0, total - above, 1);
+	dlg_route_slice(out, dlg_buf_view(&all), 0, total - above, 1);
 	dlg_buf_free(&all);
 }
 
@@ -590,14 +594,13 @@ static uint32_t reply_locked(struct dlg_cell *dlg, enum dlg_event event, struct 
 static uint32_t on_invite_reply(struct dlg_cell *dlg, enum dlg_event event, struct host_tx *t,
 				struct host_msg *rpl)
 {
-	struct host_info info;
+	struct dlg_str tag = rpl ? host_msg_to_tag(rpl) : DLG_STR_NONE;
 	struct news n = { 0 };
 	uint32_t actions;
 
-	if (!rpl || host_msg_info(rpl, &info) < 0 ||
-	    (event == DLG_EV_PROVISIONAL && !info.to_tag.len))
+	if (!rpl || (event == DLG_EV_PROVISIONAL && !tag.len))
 		return apply(dlg, event, DLG_END_NONE, 0);
-	read_news(t, rpl, dlg, info.to_tag, &n);
+	read_news(t, rpl, dlg, tag, &n);
 	dlg_hash_lock(dlg);
 	actions = reply_locked(dlg, event, &n);
 	dlg_hash_unlock(dlg);
@@ -620,7 +623,7 @@ static void on_initial_event(struct dlg_tx *tx, enum dlg_tx_event event, struct 
 	struct dlg_cell *dlg = tx->dlg;
 	uint32_t actions = 0;
 
-	if (event != DLG_TX_GONE)
+	if (event != DLG_TX_GONE && !__atomic_exchange_n(&tx->announced, 1, __ATOMIC_RELAXED))
 		announce(dlg, req);
 	if (code > 100)
 		dlg_cb_run(dlg, DLGCB_RESPONSE_FWDED, &p);
@@ -841,6 +844,25 @@ static enum dlg_state kill_call(struct dlg_cell *dlg)
 	return state;
 }
 
+/* A leg may have answered while BYEs to the others were being made. */
+static uint32_t terminate(struct dlg_cell *dlg)
+{
+	uint32_t actions;
+	unsigned acked;
+
+	dlg_hash_lock(dlg);
+	actions = apply_locked(dlg, DLG_EV_TERMINATE, DLG_END_PROXY, 0);
+	if (dlg_hash_live_legs_locked(dlg, NULL, &acked))
+		want_end_locked(dlg);
+	dlg_hash_unlock(dlg);
+	return actions;
+}
+
+static int is_answered(enum dlg_state state)
+{
+	return state == DLG_STATE_CONFIRMED_NA || state == DLG_STATE_CONFIRMED;
+}
+
 static int end_answered(struct dlg_cell *dlg, struct dlg_str headers, const char **why)
 {
 	unsigned failed;
@@ -848,25 +870,28 @@ static int end_answered(struct dlg_cell *dlg, struct dlg_str headers, const char
 	*why = "Operation failed"; /* also when only one party could not be told */
 	if (!dlg_req_within_byes(dlg, headers, &failed))
 		return -1;
-	follow_up(dlg, apply(dlg, DLG_EV_TERMINATE, DLG_END_PROXY, 0), NULL);
+	follow_up(dlg, terminate(dlg), NULL);
 	return failed ? -1 : 0;
+}
+
+/* Refuse the INVITE. When that is too late, it may have been answered just now. */
+static int end_early(struct dlg_cell *dlg, struct dlg_str headers, const char **why)
+{
+	*why = "Call is being set up and cannot be ended now";
+	if (host_tx_refuse(tx_of(dlg), 480, "Temporarily Unavailable") == 0)
+		return 0;
+	return is_answered(kill_call(dlg)) ? end_answered(dlg, headers, why) : -1;
 }
 
 static int end_killed(struct dlg_cell *dlg, enum dlg_state state, struct dlg_str headers,
 		      const char **why)
 {
-	switch (state) {
-	case DLG_STATE_CONFIRMED_NA:
-	case DLG_STATE_CONFIRMED:
+	if (is_answered(state))
 		return end_answered(dlg, headers, why);
-	case DLG_STATE_UNCONFIRMED:
-	case DLG_STATE_EARLY:
-		*why = "Call is being set up and cannot be ended now";
-		return host_tx_refuse(tx_of(dlg), 480, "Temporarily Unavailable");
-	default:
-		*why = "Dialog has ended already";
-		return -1;
-	}
+	if (state == DLG_STATE_UNCONFIRMED || state == DLG_STATE_EARLY)
+		return end_early(dlg, headers, why);
+	*why = "Dialog has ended already";
+	return -1;
 }
 
 /* It could not be ended: the call goes on, and whoever ends it later, it was not us. */

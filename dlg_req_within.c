@@ -20,6 +20,8 @@ struct pending {
  * direction the BYE travels. */
 struct plan {
 	struct dlg_leg *leg;
+	unsigned next;  /* number of the leg after it */
+	uint64_t taken; /* legs by number: ours to settle, whoever else is ending the call */
 	uint32_t cseq[3];
 	struct dlg_buf target[3];
 };
@@ -112,16 +114,18 @@ static uint32_t use_cseq(struct dlg_leg *leg, enum dlg_dir dir)
 	return leg->own_cseq[dir];
 }
 
-/* The next live leg after `leg` (NULL: the first) is taken: marked, its CSeqs used up. */
-static int take_leg_locked(struct dlg_cell *dlg, struct dlg_leg *leg, struct plan *plan)
+/* The next live leg after the last one is taken: marked, its CSeqs used up. */
+static int take_leg_locked(struct dlg_cell *dlg, struct plan *plan)
 {
-	leg = leg ? leg->next : dlg->legs;
-	while (leg && leg->state != DLG_LEG_ANSWERED)
-		leg = leg->next;
+	struct dlg_leg *leg = plan->leg ? plan->leg->next : dlg->legs;
+
+	for (; leg && leg->state != DLG_LEG_ANSWERED; leg = leg->next)
+		plan->next++;
 	if (!leg)
 		return 0;
 	leg->state = DLG_LEG_ENDING;
 	plan->leg = leg;
+	plan->taken |= (uint64_t)1 << plan->next++;
 	plan->cseq[DLG_DIR_UPSTREAM] = use_cseq(leg, DLG_DIR_UPSTREAM);
 	plan->cseq[DLG_DIR_DOWNSTREAM] = use_cseq(leg, DLG_DIR_DOWNSTREAM);
 	copy_target(&plan->target[DLG_DIR_UPSTREAM], dlg->caller_contact, dlg->caller_contact_len);
@@ -136,17 +140,17 @@ static int take_leg(struct dlg_cell *dlg, struct plan *plan)
 	dlg_buf_reset(&plan->target[DLG_DIR_UPSTREAM]);
 	dlg_buf_reset(&plan->target[DLG_DIR_DOWNSTREAM]);
 	dlg_hash_lock(dlg);
-	got = take_leg_locked(dlg, plan->leg, plan);
+	got = take_leg_locked(dlg, plan);
 	dlg_hash_unlock(dlg);
 	return got;
 }
 
 /* The legs whose BYEs were made have ended; or, when nothing could be sent, the call goes on. */
-static void settle_legs(struct dlg_cell *dlg, enum dlg_leg_state state)
+static void settle_legs(struct dlg_cell *dlg, uint64_t taken, enum dlg_leg_state state)
 {
 	dlg_hash_lock(dlg);
-	for (struct dlg_leg *leg = dlg->legs; leg; leg = leg->next) {
-		if (leg->state == DLG_LEG_ENDING)
+	for (struct dlg_leg *leg = dlg->legs; taken; leg = leg->next, taken >>= 1) {
+		if (taken & 1)
 			leg->state = (uint8_t)state;
 	}
 	dlg_hash_unlock(dlg);
@@ -252,7 +256,7 @@ unsigned dlg_req_within_byes(struct dlg_cell *dlg, struct dlg_str headers, unsig
 		sent += send_bye(dlg, &plan, DLG_DIR_UPSTREAM, dlg_buf_view(&all)) == 0;
 		sent += send_bye(dlg, &plan, DLG_DIR_DOWNSTREAM, dlg_buf_view(&all)) == 0;
 	}
-	settle_legs(dlg, sent ? DLG_LEG_ENDED : DLG_LEG_ANSWERED);
+	settle_legs(dlg, plan.taken, sent ? DLG_LEG_ENDED : DLG_LEG_ANSWERED);
 	if (!sent)
 		dlg_db_changed(dlg); /* the call goes on, with CSeqs that were used up */
 	if (failed)

@@ -33,6 +33,28 @@ static inline struct dlg_str adapter_view(str s)
 
 /* ---- slot.c ---- */
 
+/* How a request begins on the wire: "ACK ". Longer methods are not told apart. */
+struct adapter_method {
+	unsigned len;
+	char s[32];
+};
+
+static inline void adapter_method_note(struct adapter_method *m, str method)
+{
+	m->len = 0;
+	if (method.len <= 0 || method.len >= (int)sizeof(m->s))
+		return;
+	memcpy(m->s, method.s, (size_t)method.len);
+	m->s[method.len] = ' ';
+	m->len = (unsigned)method.len + 1;
+}
+
+/* Nonzero when what is sent is a request of that method. */
+static inline int adapter_method_begins(const struct adapter_method *m, const char *data, int len)
+{
+	return m->len && len > (int)m->len && !memcmp(data, m->s, m->len);
+}
+
 /* Register the script callbacks. 0, or -1 with one log line. Init phase. */
 int adapter_slot_init(void);
 

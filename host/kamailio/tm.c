@@ -9,7 +9,7 @@
 
 /* What we want to hear of a transaction; see on_event(). */
 enum {
-	EVENTS = TMCB_REQUEST_OUT | TMCB_RESPONSE_FWDED | TMCB_RESPONSE_READY | TMCB_DESTROY,
+	EVENTS = TMCB_REQUEST_OUT | TMCB_RESPONSE_READY | TMCB_DESTROY,
 };
 
 struct tm_binds adapter_tm;
@@ -30,26 +30,22 @@ static struct cell *current_cell(void)
 
 /* ---- events ---- */
 
-/* tm tells about relayed 1xx and 2xx only before it sends them, again for retransmitted 2xx. */
-static void on_relayed(struct dlg_tx *tx, struct cell *t, struct tmcb_params *p)
-{
-	struct sip_msg *rpl = p->rpl == FAKED_REPLY ? NULL : p->rpl;
-
-	dlg_handlers_on_tx_event(tx, p->code < 200 ? DLG_TX_PROVISIONAL : DLG_TX_SUCCESS,
-				 (struct host_tx *)t, (struct host_msg *)p->req,
-				 (struct host_msg *)rpl, p->code);
-}
-
-/* Any reply is about to leave. The code tm passes along is the latest one of the transaction, not
- * always that of this reply, so the reply itself is asked where there is one. */
+/* Any reply is about to leave, 2xx again when they are repeated. The code tm passes along is the
+ * latest one of the transaction, not always that of this reply, so the reply itself is asked where
+ * there is one; a 2xx of the script's own answers nothing. */
 static void on_ready(struct dlg_tx *tx, struct cell *t, struct tmcb_params *p)
 {
 	struct sip_msg *rpl = p->rpl == FAKED_REPLY ? NULL : p->rpl;
 	int code = rpl ? (int)rpl->first_line.u.reply.statuscode : p->code;
+	enum dlg_tx_event event = DLG_TX_NEGATIVE;
 
-	if (code >= 300)
-		dlg_handlers_on_tx_event(tx, DLG_TX_NEGATIVE, (struct host_tx *)t,
-					 (struct host_msg *)p->req, (struct host_msg *)rpl, code);
+	if (code < 300) {
+		if (!rpl)
+			return;
+		event = code < 200 ? DLG_TX_PROVISIONAL : DLG_TX_SUCCESS;
+	}
+	dlg_handlers_on_tx_event(tx, event, (struct host_tx *)t, (struct host_msg *)p->req,
+				 (struct host_msg *)rpl, code);
 }
 
 static void on_event(struct cell *t, int type, struct tmcb_params *p)
@@ -61,8 +57,6 @@ static void on_event(struct cell *t, int type, struct tmcb_params *p)
 	if (type == TMCB_REQUEST_OUT && !(p->flags & TMCB_LOCAL_F)) { /* local: a CANCEL */
 		dlg_handlers_on_tx_event(tx, DLG_TX_FORWARDED, (struct host_tx *)t,
 					 (struct host_msg *)p->req, NULL, 0);
-	} else if (type == TMCB_RESPONSE_FWDED) {
-		on_relayed(tx, t, p);
 	} else if (type == TMCB_RESPONSE_READY) {
 		on_ready(tx, t, p);
 	} else if (type == TMCB_DESTROY) {

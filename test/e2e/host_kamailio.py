@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The packaged Kamailio. Environment: KAMAILIO, the binary."""
+"""The packaged Kamailio; or that of a source tree, KAMAILIO_SRC (its directory src, compiled)."""
 
 import os
 import re
@@ -10,7 +10,8 @@ from sip import SLOW
 
 NAME = "kamailio"
 MODULE = os.path.join("build", "plain", "dialog.so")
-BINARY = os.environ.get("KAMAILIO", "/usr/sbin/kamailio")
+SOURCE = os.environ.get("KAMAILIO_SRC")
+BINARY = os.path.join(SOURCE, "kamailio") if SOURCE else "/usr/sbin/kamailio"
 
 MODULES = ("tm", "tmx", "sl", "rr", "pv", "xlog", "textops", "siputils", "kex", "corex", "cfgutils",
            "ctl", "jsonrpcs")
@@ -65,7 +66,8 @@ def config(p):
 
 
 def command(p, cfg):
-    return [BINARY, "-DD", "-E", "-f", cfg, "-m", str(p.shm), "-M", "16", "-Y", p.dir, "-w", p.dir]
+    where = ["-L", os.path.join(SOURCE, "modules")] if SOURCE else []
+    return [BINARY, "-DD", "-E", "-f", cfg, "-m", str(p.shm), "-M", "16", "-Y", p.dir, "-w", p.dir] + where
 
 
 def script(text):

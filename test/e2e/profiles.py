@@ -5,7 +5,7 @@ import re
 import time
 
 from base import DOWN, SLOW, ProxyCase
-from host import dialect
+from hosts import dialect
 
 # Operation number i is the i-th X-Op of the message, with the i-th X-P (profile), X-V (value) and
 # X-L (limit). X-At names the place (initial, seq, branch, failure) that carries them out; without

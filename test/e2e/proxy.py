@@ -12,7 +12,7 @@ import tempfile
 import time
 
 from fifo import Fifo
-from host import Native, host
+from hosts import Native, host
 from rpc import RpcError
 from sip import SLOW, loopback
 

@@ -5,7 +5,7 @@ import re
 import time
 
 from base import CONFIRMED, CONFIRMED_NA, DELETED, DOWN, EARLY, UNCONFIRMED, UP, ProxyCase
-from host import host
+from hosts import host
 
 
 class Life(ProxyCase):

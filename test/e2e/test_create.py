@@ -5,7 +5,7 @@ import re
 import time
 
 from base import CONFIRMED, DELETED, DOWN, UNCONFIRMED, ProxyCase, audit_problems, pv_at, say
-from host import host
+from hosts import host
 
 SWITCH = """
 	switch ($hdr(X-Do)) {

@@ -5,7 +5,7 @@ end of a call, contacts unfit for a request of ours, the proxy's own BYEs in its
 import socket
 
 from base import CONFIRMED, CONFIRMED_NA, DELETED, DOWN, EARLY, UP, ProxyCase, say
-from host import dialect
+from hosts import dialect
 from test_validate import GUARD
 
 

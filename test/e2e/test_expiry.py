@@ -5,7 +5,7 @@ import re
 import time
 
 from base import CONFIRMED, CONFIRMED_NA, DELETED, DOWN, EARLY, UNCONFIRMED, UP, ProxyCase, say
-from host import host
+from hosts import host
 
 AVP = """
 	if (is_present_hf("X-To")) $avp(t) = $(hdr(X-To){s.int});

@@ -6,7 +6,7 @@ import select
 import time
 
 from base import CONFIRMED, DELETED, UNCONFIRMED, ProxyCase, audit_problems
-from host import host
+from hosts import host
 from rpc import RpcError
 
 

@@ -2,7 +2,7 @@
 """The commands as MI of OpenSIPS: the same as over our FIFO, with parameters by position and by name."""
 
 from base import CONFIRMED, DELETED, EARLY, ProxyCase, audit
-from host import host, only
+from hosts import host, only
 from profiles import HOOKS, ProfileCase
 from rpc import RpcError
 from test_profiles_commands import STATS

@@ -6,7 +6,7 @@ import re
 import stat
 import unittest
 
-from host import dialect, host
+from hosts import dialect, host
 from proxy import MODULE, Proxy
 from sip import Call
 

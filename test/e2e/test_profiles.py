@@ -4,7 +4,7 @@
 import re
 
 from base import CONFIRMED, DELETED, DOWN, UP, ProxyCase, audit, say
-from host import dialect, host
+from hosts import dialect, host
 from profiles import HOOKS, OPS, ProfileCase, at, ops
 
 

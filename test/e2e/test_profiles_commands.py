@@ -5,7 +5,7 @@ import re
 import time
 
 from base import CONFIRMED, DELETED, EARLY, SLOW, UP, ProxyCase, audit, audit_problems
-from host import host, only
+from hosts import host, only
 from profiles import HOOKS, ProfileCase, ops
 from rpc import RpcError
 

@@ -4,7 +4,7 @@
 import time
 
 from base import CONFIRMED, CONFIRMED_NA, DELETED, DOWN, EARLY, SLOW, UNCONFIRMED, UP, ProxyCase, audit
-from host import host
+from hosts import host
 from profiles import HOOKS, OPS, ProfileCase, at, ops
 from sip import Silence
 

@@ -3,7 +3,7 @@
 
 import unittest
 
-from host import Native, dialect, only
+from hosts import Native, dialect, only
 from proxy import Proxy
 from test_params import our_errors
 

@@ -4,7 +4,7 @@
 import re
 
 from base import CONFIRMED, DELETED, EARLY, ProxyCase
-from host import only
+from hosts import only
 from rpc import RpcError
 
 

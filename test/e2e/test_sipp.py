@@ -5,7 +5,7 @@ import os
 import time
 
 from base import ProxyCase, audit
-from host import host
+from hosts import host
 from sip import SLOW
 from sipp import Pair
 

@@ -9,7 +9,7 @@ import socket
 import time
 
 from base import CONFIRMED, CONFIRMED_NA, DELETED, DOWN, EARLY, UP, ProxyCase
-from host import host
+from hosts import host
 from sip import UA, Msg, loopback, unique
 from test_expiry import FLAG
 

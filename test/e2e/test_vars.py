@@ -5,7 +5,7 @@ import re
 import time
 
 from base import CONFIRMED, DELETED, DOWN, UP, ProxyCase, pv_at, say
-from host import host
+from hosts import host
 
 NULL = "<null>"
 

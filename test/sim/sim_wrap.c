@@ -9,6 +9,8 @@
 #include "sim_host.h"
 
 void (*sim_interleave)(void);
+sim_point_fn *sim_point;
+_Thread_local enum sim_hint sim_hint;
 enum sim_plant sim_plant;
 unsigned sim_plant_hits;
 
@@ -16,7 +18,17 @@ unsigned sim_plant_hits;
 #define WRAPPED(X)                                                                                 \
 	X(void *, dlg_mem_alloc, (size_t size))                                                    \
 	X(void, dlg_mem_free, (void *piece))                                                       \
+	X(void, dlg_lock_get, (struct dlg_lock * lock, enum dlg_lock_kind kind))                   \
 	X(void, dlg_lock_put, (struct dlg_lock * lock, enum dlg_lock_kind kind))                   \
+	X(void, dlg_hash_hold, (struct dlg_cell * dlg, enum dlg_holder holder))                    \
+	X(struct dlg_cell *, dlg_hash_get,                                                         \
+	  (uint32_t h_entry, uint32_t h_id, enum dlg_holder holder))                               \
+	X(void, dlg_hash_put_last,                                                                 \
+	  (struct dlg_cell * dlg, enum dlg_holder holder, void (*last)(struct dlg_cell *)))        \
+	X(void, dlg_hash_holders, (const struct dlg_cell *dlg, char *out, size_t size))            \
+	X(unsigned, dlg_timer_tick, (void))                                                        \
+	X(int, host_tx_refuse, (struct host_tx_id id, int code, const char *reason))               \
+	X(int, host_send_within, (const struct host_request *req, void *token))                    \
 	X(void, dlg_hash_put, (struct dlg_cell * dlg, enum dlg_holder holder))                     \
 	X(void, dlg_hash_unlock, (const struct dlg_cell *dlg))                                     \
 	X(int, dlg_hash_insert,                                                                    \
@@ -60,29 +72,134 @@ static int strikes(enum sim_plant p)
 	return 1;
 }
 
+/* ---- points for the scheduler ---- */
+
+static _Thread_local int in_memory, in_wheel, in_tick, in_entry;
+static const struct dlg_lock *our_shard; /* of the wheel */
+
+static void at(enum sim_op op, const void *what)
+{
+	if (sim_point)
+		sim_point(op, what);
+	sim_hint = SIM_HINT_NONE;
+}
+
+/* Locks of memory classes are no points, nor are the wheel's shards no dialog is in. */
+static void at_leaf(const struct dlg_lock *lock)
+{
+	if (in_wheel)
+		__atomic_store_n(&our_shard, lock, __ATOMIC_RELAXED);
+	if (in_memory || (in_tick && !in_entry && lock != our_shard))
+		return;
+	if (in_wheel)
+		at(SIM_OP_WHEEL_INSIDE, lock);
+	else if (in_entry)
+		at(SIM_OP_COUNTERS_INSIDE, lock);
+	else
+		at(in_tick ? SIM_OP_WHEEL : SIM_OP_COUNTERS, lock);
+}
+
+void __wrap_dlg_lock_get(struct dlg_lock *lock, enum dlg_lock_kind kind)
+{
+	if (kind == DLG_LOCK_ENTRY)
+		at(SIM_OP_ENTRY, lock);
+	else if (kind == DLG_LOCK_ADMISSION)
+		at(SIM_OP_ADMISSION, lock);
+	else
+		at_leaf(lock);
+	__real_dlg_lock_get(lock, kind);
+	if (kind == DLG_LOCK_ENTRY)
+		in_entry = 1;
+}
+
+void __wrap_dlg_hash_hold(struct dlg_cell *dlg, enum dlg_holder holder)
+{
+	sim_hint = SIM_HINT_HOLD;
+	__real_dlg_hash_hold(dlg, holder);
+}
+
+struct dlg_cell *__wrap_dlg_hash_get(uint32_t h_entry, uint32_t h_id, enum dlg_holder holder)
+{
+	sim_hint = SIM_HINT_GET;
+	return __real_dlg_hash_get(h_entry, h_id, holder);
+}
+
+void __wrap_dlg_hash_put_last(struct dlg_cell *dlg, enum dlg_holder holder,
+			      void (*last)(struct dlg_cell *))
+{
+	if (dlg)
+		sim_hint = last ? SIM_HINT_LOOKS : SIM_HINT_PUT;
+	__real_dlg_hash_put_last(dlg, holder, last);
+}
+
+void __wrap_dlg_hash_holders(const struct dlg_cell *dlg, char *out, size_t size)
+{
+	sim_hint = SIM_HINT_LOOKS;
+	__real_dlg_hash_holders(dlg, out, size);
+}
+
+unsigned __wrap_dlg_timer_tick(void)
+{
+	unsigned n;
+
+	in_tick = 1;
+	n = __real_dlg_timer_tick();
+	in_tick = 0;
+	return n;
+}
+
+int __wrap_host_tx_refuse(struct host_tx_id id, int code, const char *reason)
+{
+	int ret;
+
+	at(SIM_OP_TX, NULL);
+	ret = __real_host_tx_refuse(id, code, reason);
+	at(SIM_OP_TX_OVER, NULL);
+	return ret;
+}
+
+int __wrap_host_send_within(const struct host_request *req, void *token)
+{
+	at(SIM_OP_SEND, NULL);
+	return __real_host_send_within(req, token);
+}
+
+/* ---- failing allocations, planted defects ---- */
+
 void *__wrap_dlg_mem_alloc(size_t size)
 {
+	void *piece;
+
 	if (sim_faults.mem_allow == 0 || sim_one_in(sim_faults.mem_one_in)) {
 		sim_shm.failed++;
 		return NULL;
 	}
 	if (sim_faults.mem_allow > 0)
 		sim_faults.mem_allow--;
-	return __real_dlg_mem_alloc(size);
+	in_memory = 1;
+	piece = __real_dlg_mem_alloc(size);
+	in_memory = 0;
+	return piece;
 }
 
 void __wrap_dlg_mem_free(void *piece)
 {
 	if (piece && strikes(SIM_PLANT_PIECE_LEAKED))
 		return;
+	in_memory = 1;
 	__real_dlg_mem_free(piece);
+	in_memory = 0;
 }
 
 void __wrap_dlg_lock_put(struct dlg_lock *lock, enum dlg_lock_kind kind)
 {
 	void (*other)(void) = sim_interleave;
 
+	if (kind == DLG_LOCK_ENTRY)
+		in_entry = 0;
 	__real_dlg_lock_put(lock, kind);
+	if (kind == DLG_LOCK_ADMISSION)
+		at(SIM_OP_ADMISSION_OVER, lock);
 	if (!other || dlg_lock_held())
 		return;
 	sim_interleave = NULL;
@@ -96,6 +213,8 @@ void __wrap_dlg_hash_put(struct dlg_cell *dlg, enum dlg_holder holder)
 		return;
 	if (dlg && strikes(SIM_PLANT_REFERENCE_TWICE))
 		__real_dlg_hash_put(dlg, holder);
+	if (dlg)
+		sim_hint = SIM_HINT_PUT;
 	__real_dlg_hash_put(dlg, holder);
 }
 
@@ -137,13 +256,18 @@ void __wrap_dlg_timer_arm_locked(struct dlg_cell *dlg, uint32_t deadline)
 		return;
 	if (strikes(SIM_PLANT_TIMER_TOO_LATE))
 		deadline += 3600;
+	in_wheel = 1;
 	__real_dlg_timer_arm_locked(dlg, deadline);
+	in_wheel = 0;
 }
 
 void __wrap_dlg_timer_disarm_locked(struct dlg_cell *dlg)
 {
-	if (!strikes(SIM_PLANT_TIMER_NOT_DISARMED))
-		__real_dlg_timer_disarm_locked(dlg);
+	if (strikes(SIM_PLANT_TIMER_NOT_DISARMED))
+		return;
+	in_wheel = 1;
+	__real_dlg_timer_disarm_locked(dlg);
+	in_wheel = 0;
 }
 
 /* Count on behalf of a dialog without asking whether it moved. */
@@ -275,6 +399,7 @@ int __wrap_dlg_profile_join_limited(struct dlg_cell *dlg, const struct dlg_profi
 
 void __wrap_dlg_cb_run(struct dlg_cell *dlg, int type, const struct dlg_cb_params *params)
 {
+	at(SIM_OP_CALLBACK, &type);
 	if (type == DLGCB_TERMINATED && strikes(SIM_PLANT_CALLBACK_MISSED))
 		return;
 	if (type == DLGCB_CONFIRMED && strikes(SIM_PLANT_CALLBACK_TWICE))

@@ -11,6 +11,30 @@
  * itself. */
 extern void (*sim_interleave)(void);
 
+/* Where a simulated process may lose the CPU to others (sim_sched.h), or what the step has touched
+ * besides. */
+enum sim_op {
+	SIM_OP_ENTRY,           /* an entry lock is going to be taken */
+	SIM_OP_ADMISSION,       /* the admission lock; and it was given back */
+	SIM_OP_ADMISSION_OVER,
+	SIM_OP_COUNTERS,        /* a shard of profile values */
+	SIM_OP_COUNTERS_INSIDE, /* the same under an entry lock */
+	SIM_OP_WHEEL,           /* the shard of the timer wheel that dialogs are in */
+	SIM_OP_WHEEL_INSIDE,
+	SIM_OP_CALLBACK,        /* *(int *): its type */
+	SIM_OP_TX,              /* a transaction is looked up; and it is not needed any more */
+	SIM_OP_TX_OVER,
+	SIM_OP_SEND,            /* a request of ours is handed over */
+};
+typedef void sim_point_fn(enum sim_op op, const void *what);
+
+/* When set, called there. */
+extern sim_point_fn *sim_point;
+
+/* For SIM_OP_ENTRY: in which function of dlg_hash.c. */
+enum sim_hint { SIM_HINT_NONE, SIM_HINT_HOLD, SIM_HINT_GET, SIM_HINT_PUT, SIM_HINT_LOOKS };
+extern _Thread_local enum sim_hint sim_hint;
+
 /* One planted defect per class of the design's section 4. X(name, what goes wrong) */
 #define SIM_PLANTS(X)                                                        \
 	X(CALLBACK_UNDER_LOCK, "callbacks run under the entry lock")         \

@@ -1,0 +1,1089 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Two and three things happen to one dialog at the same time, in processes of their own, in every
+ * order of their steps (sim_sched.h).
+ *
+ * After each order the audit runs, the parties of a leg have got one BYE of ours at most, and what
+ * came out is what some order without interleaving makes of it, too. Then everything ends, and
+ * nothing may be left.
+ *
+ * SIM_INTERLEAVE=short (the default), full: see `budgets`. What fails is printed in the form
+ *     SIM_REPLAY="STATE EVENT EVENT [EVENT] DIGITS"
+ * which runs just that; it becomes a test with a name at the end of this file. */
+#include <ftw.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "../../dlg_cb.h"
+#include "../../dlg_db_handler.h"
+#include "../../dlg_mi.h"
+#include "../../dlg_profile.h"
+#include "../../dlg_vals.h"
+#include "../unit/unit.h"
+#include "sim_audit.h"
+#include "sim_call.h"
+#include "sim_db.h"
+#include "sim_sched.h"
+#include "sim_track.h"
+#include "sim_wrap.h"
+
+/* What the dialog is when it begins. */
+#define STATES(X)                                                                       \
+	X('N', none)        /* no INVITE yet */                                         \
+	X('U', unconfirmed) /* it was forwarded */                                      \
+	X('E', early)                                                                   \
+	X('A', answered)    /* no ACK yet */                                            \
+	X('C', confirmed)                                                               \
+	X('F', forked)      /* legs A and B are answered, of A the ACK was seen */      \
+	X('K', killed)      /* ended by us, our BYEs are on their way */                \
+	X('D', ended)
+
+enum state {
+#define X(letter, name) AT_##name,
+	STATES(X)
+#undef X
+	AT_N
+};
+
+static const struct {
+	char letter;
+	const char *name;
+} states[AT_N] = {
+#define X(letter, name) { letter, #name },
+	STATES(X)
+#undef X
+};
+
+/* What can happen. X(name, in which states; '1': not twice at the same time) */
+#define EVENTS(X)                                                                     \
+	X(invite, "N")           /* create_dialog(), t_relay() */                    \
+	X(invite_copy, "UE")     /* a retransmission meets another worker */         \
+	X(invite_flag, "N")      /* dlg_flag */                                      \
+	X(invite_joins, "N")     /* its script joins profiles */                     \
+	X(invite_dropped, "N")   /* its script ends without a transaction */         \
+	X(script_end, "UE1")      /* the INVITE's script was still running */         \
+	X(forwarded, "UE1")       /* on one more branch */                            \
+	X(ring_a, "UEA")                                                              \
+	X(ring_b, "UE")                                                               \
+	X(answer_a, "UEAF")                                                           \
+	X(answer_b, "UEACK")                                                          \
+	X(refuse, "UE1")                                                              \
+	X(cancel, "UE1")          /* CANCEL, and 487 */                               \
+	X(gone, "UEACFKD1")       /* the INVITE's transaction */                      \
+	X(ack_a, "ACF")                                                               \
+	X(ack_b, "F")                                                                 \
+	X(bye_caller, "ACFKD")                                                        \
+	X(bye_callee, "ACF")                                                          \
+	X(bye_callee_b, "F")                                                          \
+	X(reinvite, "ACF")        /* and its 2xx with a new contact */                \
+	X(update, "C")                                                                \
+	X(info_slow, "CF")        /* its script ends after its reply */               \
+	X(bye_out, "C1")          /* a BYE is forwarded in one process, ... */        \
+	X(bye_200, "C1")          /* ... and another gets the answer */               \
+	X(tick, "UEACFKD1")       /* the deadline is there */                         \
+	X(end, "UEACFKD")         /* dlg_end_dlg */                                   \
+	X(join, "UEACD")          /* with limits */                                   \
+	X(join_plain, "UEAC")                                                         \
+	X(leave, "EC")                                                                \
+	X(set, "EACD")                                                                \
+	X(unset, "EC")                                                                \
+	X(list, "NUEACFKD")                                                           \
+	X(list_members, "UECD")                                                       \
+	X(sent, "K1")             /* the answer to a BYE of ours */                   \
+	X(put, "UECKD1")          /* a module gives a reference back */               \
+	X(ring_ends, "UE1")       /* a module ends the call in a callback */          \
+	X(answer_ends, "UE1")                                                         \
+	X(info_ends, "CF1")                                                           \
+	X(bye_meddles, "ACF1")    /* one that holds, finds, sets, and registers */    \
+	X(writer, "UACFKD1")      /* saves what changed; with a database only */
+
+enum event {
+#define X(name, where) EV_##name,
+	EVENTS(X)
+#undef X
+	EV_N
+};
+
+/* Callbacks that tell what became of the call. */
+enum {
+	OUTCOMES = DLGCB_EARLY | DLGCB_CONFIRMED | DLGCB_FAILED | DLGCB_TERMINATED | DLGCB_EXPIRED,
+};
+
+enum { TOGETHER = SIM_COS, OUTCOME = 256, SERIAL_MAX = 6, SETTLE_S = 2 /* what callbacks wish is done by then */ };
+
+/* What happens together. */
+struct combination {
+	enum state state;
+	unsigned n;
+	enum event event[TOGETHER];
+};
+
+static struct {
+	struct sim_call call;
+	struct combination now;
+	struct host_tx *invite; /* NULL when gone */
+	struct sim_result open; /* the INVITE's script */
+	uint32_t h_entry, h_id;
+	struct dlg_cell *kept;
+	struct host_msg *bye_msg;
+	struct host_tx *bye;
+	unsigned told[13]; /* callbacks by bit */
+	int limited, gate, bounded, caller;
+} w;
+
+/* ---- a module that counts, and calls back ---- */
+
+static struct dlg_api api;
+static _Thread_local void (*meddle)(struct dlg_cell *dlg);
+
+static void on_event(struct dlg_cell *dlg, int type, struct dlg_cb_params *p)
+{
+	void (*fn)(struct dlg_cell *) = meddle;
+
+	(void)p;
+	w.told[__builtin_ctz((unsigned)type)]++;
+	meddle = NULL;
+	if (fn)
+		fn(dlg);
+}
+
+static void on_created(struct dlg_cell *dlg, int type, struct dlg_cb_params *p)
+{
+	(void)type;
+	(void)p;
+	api.register_dlgcb(dlg,
+			   OUTCOMES | DLGCB_REQ_WITHIN | DLGCB_RESPONSE_FWDED, on_event, NULL, NULL);
+}
+
+static void ends_call(struct dlg_cell *dlg)
+{
+	api.end(dlg, NULL);
+}
+
+static void meddles(struct dlg_cell *dlg)
+{
+	struct dlg_cell *same = api.find(dlg->h_entry, dlg->h_id);
+
+	api.hold(dlg);
+	api.set_value(dlg, "meddler", "was here", 8);
+	api.register_dlgcb(dlg, DLGCB_REQ_WITHIN, on_event, NULL, NULL);
+	api.put(dlg);
+	if (same)
+		api.put(same);
+}
+
+/* ---- the INVITE's transaction, shared by processes ---- */
+
+/* Some replies are not relayed any more. */
+static int is_relayed(const struct host_tx *t, int code)
+{
+	return t && t->final < 300 && (!t->final || (code >= 200 && code < 300));
+}
+
+static void reply_invite(int leg, int code)
+{
+	sim_sched_take_tx();
+	if (is_relayed(w.invite, code))
+		sim_reply(&w.call, w.invite, leg, code);
+	sim_sched_give_tx();
+}
+
+static int is_unused(void *arg)
+{
+	(void)arg;
+	return !w.invite || !w.invite->busy;
+}
+
+static void ev_gone(void)
+{
+	struct host_tx *t;
+
+	sim_sched_wait(is_unused, NULL, SIM_OBJ_TX);
+	t = w.invite;
+	w.invite = NULL;
+	if (t)
+		sim_tx_free(t);
+}
+
+/* The simulated host treats it like a reply. */
+static void ev_forwarded(void)
+{
+	sim_sched_take_tx();
+	if (w.invite && !w.invite->final)
+		sim_tx_event(w.invite, DLG_TX_FORWARDED, NULL, 0);
+	sim_sched_give_tx();
+}
+
+static void ev_ring_a(void)
+{
+	reply_invite(0, 180);
+}
+
+static void ev_ring_b(void)
+{
+	reply_invite(1, 183);
+}
+
+static void ev_ring_ends(void)
+{
+	meddle = ends_call;
+	reply_invite(0, 180);
+	meddle = NULL;
+}
+
+static void ev_answer_a(void)
+{
+	reply_invite(0, 200);
+}
+
+static void ev_answer_b(void)
+{
+	reply_invite(1, 200);
+}
+
+static void ev_answer_ends(void)
+{
+	meddle = ends_call;
+	reply_invite(0, 200);
+	meddle = NULL;
+}
+
+static void ev_refuse(void)
+{
+	reply_invite(0, 486);
+}
+
+static void ev_cancel(void)
+{
+	struct sim_request r = { .method = HOST_CANCEL, .no_route = 1, .to_tag = "",
+				 .cseq = w.call.invite_cseq };
+	struct sim_result res = sim_step(&w.call, &r, &(struct sim_script){ 0 });
+
+	if (res.tx)
+		sim_tx_free(res.tx);
+	reply_invite(0, 487);
+}
+
+/* ---- initial requests ---- */
+
+enum { INVITE_CSEQ = 10, INVITE_BRANCH = 1000000000 };
+
+static struct sim_result run_invite(const struct sim_script *script)
+{
+	return sim_step(&w.call,
+			&(struct sim_request){ .method = HOST_INVITE, .initial = 1,
+					       .cseq = INVITE_CSEQ, .branch = INVITE_BRANCH },
+			script);
+}
+
+static void bye_on_timeout(struct host_msg *msg)
+{
+	msg->flags |= 1u << SIM_BYE_FLAG;
+}
+
+static void joins_profiles(struct host_msg *msg)
+{
+	struct dialog_arg args[3] = { { .given = 1, .profile = w.caller },
+				      { .given = 1, .text = DLG_STR("a") } };
+
+	dialog_fn_set_dlg_profile(msg, args);
+	args[0].profile = w.gate;
+	args[1] = (struct dialog_arg){ 0 };
+	args[2] = (struct dialog_arg){ .given = 1, .number = SIM_LIMIT };
+	dialog_fn_set_dlg_profile_limit(msg, args);
+}
+
+static void ev_invite(void)
+{
+	run_invite(&(struct sim_script){ .record_route = 1 });
+}
+
+static void ev_invite_copy(void)
+{
+	run_invite(&(struct sim_script){ .record_route = 1 });
+}
+
+static void ev_invite_flag(void)
+{
+	run_invite(&(struct sim_script){ .record_route = 1, .create = SIM_CREATE_FLAG });
+}
+
+static void ev_invite_joins(void)
+{
+	run_invite(&(struct sim_script){ .record_route = 1, .extra = joins_profiles });
+}
+
+static void ev_invite_dropped(void)
+{
+	run_invite(&(struct sim_script){ .record_route = 1, .fate = SIM_DROP });
+}
+
+static void ev_script_end(void)
+{
+	sim_step_end(&w.open);
+}
+
+/* ---- sequential requests: each with a CSeq of its own, whatever the order ---- */
+
+static struct sim_result pass(enum host_method method, enum dlg_dir dir, int leg, int keep_open)
+{
+	struct sim_request r = { .method = method, .dir = dir, .leg = leg,
+				 .cseq = 100 + (uint32_t)method };
+
+	if (method == HOST_ACK)
+		r.cseq = INVITE_CSEQ;
+	if (method == HOST_INVITE || method == HOST_UPDATE)
+		r.contact = "sip:moved@127.0.0.8:5070";
+	return sim_step(&w.call, &r, &(struct sim_script){ .keep_open = keep_open });
+}
+
+static void within(enum host_method method, enum dlg_dir dir, int leg)
+{
+	struct sim_result res = pass(method, dir, leg, 0);
+
+	if (!res.tx)
+		return;
+	sim_reply(&w.call, res.tx, leg, 200);
+	sim_tx_free(res.tx);
+}
+
+static void ev_ack_a(void)
+{
+	within(HOST_ACK, DLG_DIR_DOWNSTREAM, 0);
+}
+
+static void ev_ack_b(void)
+{
+	within(HOST_ACK, DLG_DIR_DOWNSTREAM, 1);
+}
+
+static void ev_bye_caller(void)
+{
+	within(HOST_BYE, DLG_DIR_DOWNSTREAM, 0);
+}
+
+static void ev_bye_callee(void)
+{
+	within(HOST_BYE, DLG_DIR_UPSTREAM, 0);
+}
+
+static void ev_bye_callee_b(void)
+{
+	within(HOST_BYE, DLG_DIR_UPSTREAM, 1);
+}
+
+static void ev_bye_meddles(void)
+{
+	meddle = meddles;
+	ev_bye_caller();
+	meddle = NULL;
+}
+
+static void ev_reinvite(void)
+{
+	within(HOST_INVITE, DLG_DIR_DOWNSTREAM, 0);
+}
+
+static void ev_update(void)
+{
+	within(HOST_UPDATE, DLG_DIR_UPSTREAM, 0);
+}
+
+static void ev_info_slow(void)
+{
+	struct sim_result res = pass(HOST_OTHER, DLG_DIR_DOWNSTREAM, 0, 1);
+
+	sim_reply(&w.call, res.tx, 0, 200);
+	sim_step_end(&res);
+	sim_tx_free(res.tx);
+}
+
+static void ev_info_ends(void)
+{
+	meddle = ends_call;
+	within(HOST_OTHER, DLG_DIR_UPSTREAM, 0);
+	meddle = NULL;
+}
+
+static void ev_bye_out(void)
+{
+	sim_sched_point(0, SIM_OBJ_TX);
+	sim_tx_event(w.bye, DLG_TX_FORWARDED, NULL, 0);
+	sim_sched_touch(SIM_OBJ_TX);
+	sim_msg_end(w.bye_msg, 1);
+	sim_msg_free(w.bye_msg);
+	w.bye_msg = NULL;
+}
+
+static void ev_bye_200(void)
+{
+	sim_sched_point(0, SIM_OBJ_TX);
+	sim_reply(&w.call, w.bye, 0, 200);
+	sim_sched_touch(SIM_OBJ_TX);
+}
+
+/* ---- the timer, the writer, operators, modules ---- */
+
+static void ev_tick(void)
+{
+	dlg_timer_tick();
+}
+
+static void ev_writer(void)
+{
+	sim_sched_touch_always(SIM_OBJ_LOG);
+	sim_sched_point(0, SIM_OBJ_LOG);
+	dlg_db_write_some();
+}
+
+static void mi_name(struct dlg_mi_out *out, const char *name)
+{
+	(void)out;
+	(void)name;
+}
+static void mi_close(struct dlg_mi_out *out)
+{
+	(void)out;
+}
+static void mi_text(struct dlg_mi_out *out, const char *name, struct dlg_str value)
+{
+	(void)value;
+	mi_name(out, name);
+}
+static void mi_number(struct dlg_mi_out *out, const char *name, int64_t value)
+{
+	(void)value;
+	mi_name(out, name);
+}
+static void mi_error(struct dlg_mi_out *out, int code, const char *reason)
+{
+	(void)code;
+	mi_name(out, reason);
+}
+static int mi_broken(struct dlg_mi_out *out)
+{
+	(void)out;
+	return 0;
+}
+
+static const struct dlg_mi_ops mi_ops = {
+	.open_list = mi_name, .close_list = mi_close, .open_node = mi_name, .close_node = mi_close,
+	.attr = mi_text, .attr_number = mi_number, .text = mi_text, .number = mi_number,
+	.error = mi_error, .broken = mi_broken,
+};
+
+static void run_command(enum dlg_mi_id id, struct dlg_mi_args args)
+{
+	struct dlg_mi_out out = { .ops = &mi_ops, .status = 200 };
+
+	dlg_mi_run(&dlg_mi_commands[id], &args, &out);
+}
+
+static void ev_end(void)
+{
+	char entry[16], id[16];
+
+	snprintf(entry, sizeof(entry), "%u", w.h_entry);
+	snprintf(id, sizeof(id), "%u", w.h_id);
+	run_command(DLG_MI_dlg_end_dlg,
+		    (struct dlg_mi_args){ 2, { dlg_str_of(entry), dlg_str_of(id) } });
+}
+
+static void ev_list(void)
+{
+	run_command(DLG_MI_dlg_list, (struct dlg_mi_args){ 0 });
+}
+
+static void ev_list_members(void)
+{
+	run_command(DLG_MI_profile_list_dlgs, (struct dlg_mi_args){ 1, { DLG_STR("caller") } });
+}
+
+/* The dialog, as somebody finds it who knows its name. */
+static struct dlg_cell *find(void)
+{
+	return dlg_hash_get(w.h_entry, w.h_id, DLG_BY_LOCAL);
+}
+
+static void ev_join(void)
+{
+	struct dlg_profile_want wants[] = {
+		{ w.bounded, 1, DLG_STR("x"), SIM_LIMIT },
+		{ w.gate, 0, DLG_STR_NONE, 1 },
+		{ w.bounded, 0, DLG_STR_NONE, SIM_BOUND },
+	};
+	struct dlg_cell *dlg = find();
+
+	if (dlg)
+		dlg_profile_join_limited(dlg, wants, 3);
+	dlg_hash_put(dlg, DLG_BY_LOCAL);
+}
+
+static void ev_join_plain(void)
+{
+	struct dlg_cell *dlg = find();
+
+	if (dlg)
+		dlg_profile_join(dlg, w.caller, DLG_STR("b"));
+	dlg_hash_put(dlg, DLG_BY_LOCAL);
+}
+
+static void ev_leave(void)
+{
+	struct dlg_cell *dlg = find();
+
+	if (dlg)
+		dlg_profile_leave(dlg, w.caller, NULL);
+	dlg_hash_put(dlg, DLG_BY_LOCAL);
+}
+
+static void set_value(const char *text)
+{
+	struct dlg_cell *dlg = find();
+
+	if (dlg)
+		api.set_value(dlg, "k", text, 5);
+	dlg_hash_put(dlg, DLG_BY_LOCAL);
+}
+
+static void ev_set(void)
+{
+	set_value("value");
+}
+
+static void ev_unset(void)
+{
+	set_value(NULL);
+}
+
+static void ev_sent(void)
+{
+	struct sim_sent *s = sim_sent_list();
+
+	sim_sched_point(0, SIM_OBJ_SENT);
+	if (s)
+		sim_sent_done(s, 200);
+}
+
+static void ev_put(void)
+{
+	sim_audit_api_refs--;
+	api.put(w.kept);
+}
+
+static const struct {
+	const char *name, *where;
+	void (*run)(void);
+} events[EV_N] = {
+#define X(name, where) { #name, where, ev_##name },
+	EVENTS(X)
+#undef X
+};
+
+static int happens(enum event e)
+{
+	for (unsigned i = 0; i < w.now.n; i++) {
+		if (w.now.event[i] == e)
+			return 1;
+	}
+	return 0;
+}
+
+/* ---- before ---- */
+
+static void ring_and_answer(int leg)
+{
+	reply_invite(leg, 180);
+	reply_invite(leg, 200);
+}
+
+static void reach_state(enum state state)
+{
+	if (state >= AT_early)
+		reply_invite(0, 180);
+	if (state >= AT_answered)
+		reply_invite(0, 200);
+	if (state >= AT_confirmed)
+		ev_ack_a();
+	if (state == AT_forked)
+		ring_and_answer(1);
+	if (state == AT_killed)
+		ev_end();
+	if (state == AT_ended)
+		ev_bye_callee();
+}
+
+/* Memberships of the dialog, a value. */
+static void furnish(void)
+{
+	struct dlg_cell *dlg = find();
+
+	dlg_profile_join(dlg, w.caller, DLG_STR("a"));
+	dlg_vals_set(dlg, DLG_STR("k"), DLG_STR("first"));
+	dlg_hash_put(dlg, DLG_BY_LOCAL);
+}
+
+static void begin_bye(void)
+{
+	struct sim_request r = { .method = HOST_BYE, .dir = DLG_DIR_DOWNSTREAM, .cseq = 300 };
+
+	w.bye_msg = sim_request_msg(&w.call, &r);
+	sim_on_route(w.bye_msg);
+	w.bye = sim_tx_new(w.bye_msg);
+	if (happens(EV_bye_out))
+		return;
+	sim_msg_end(w.bye_msg, 1);
+	sim_msg_free(w.bye_msg);
+	w.bye_msg = NULL;
+}
+
+/* The timer has run up to the second before the deadline; now that is over, too. */
+static void await_deadline(void)
+{
+	uint32_t deadline = sim_peek(&w.call)->timer.deadline;
+
+	while (dlg_timer_left(deadline) > 1)
+		sim_run(1);
+	sim_advance(1000);
+}
+
+static void begin_call(enum state state)
+{
+	struct sim_script script = { .record_route = 1, .keep_open = happens(EV_script_end),
+				     .extra = bye_on_timeout };
+
+	w.open = run_invite(&script);
+	w.invite = w.open.tx;
+	w.h_entry = sim_peek(&w.call)->h_entry;
+	w.h_id = sim_peek(&w.call)->h_id;
+	furnish();
+	reach_state(state);
+	if (happens(EV_bye_out) || happens(EV_bye_200))
+		begin_bye();
+	if (happens(EV_put)) {
+		w.kept = api.find(w.h_entry, w.h_id);
+		sim_audit_api_refs++;
+	}
+	if (happens(EV_tick))
+		await_deadline();
+}
+
+static void begin(const struct combination *c)
+{
+	w.now = *c;
+	w.invite = NULL;
+	w.open = (struct sim_result){ 0 };
+	w.kept = NULL;
+	w.bye = NULL;
+	w.bye_msg = NULL;
+	memset(w.told, 0, sizeof(w.told));
+	sim_audit_begin();
+	sim_call_init(&w.call, 1);
+	if (c->state != AT_none)
+		begin_call(c->state);
+}
+
+/* ---- after ---- */
+
+static int describe(const struct dlg_cell *dlg, void *arg)
+{
+	struct dlg_buf *out = arg;
+
+	dlg_buf_printf(out, "state %u, %u members", dlg->state, dlg->n_members);
+	return 0;
+}
+
+/* What came out, in words. */
+static void describe_all(char out[OUTCOME])
+{
+	struct dlg_hash_cursor cur = { 0 };
+	struct dlg_buf text = { 0 };
+	struct dlg_cell *none;
+
+	dlg_hash_page_of(&cur, &none, 1, describe, &text, DLG_BY_LOCAL);
+	dlg_buf_printf(&text, "; told");
+	for (unsigned i = 0; i < 13; i++) {
+		if (OUTCOMES & 1 << i)
+			dlg_buf_printf(&text, " %u", w.told[i]);
+	}
+	dlg_buf_printf(&text, "; members %u %u %u", dlg_profile_size(w.caller, NULL),
+		       dlg_profile_size(w.gate, NULL), dlg_profile_size(w.bounded, NULL));
+	snprintf(out, OUTCOME, "%.*s", (int)text.len, text.s);
+	dlg_buf_free(&text);
+}
+
+static int same_bye(const struct sim_sent *a, const struct sim_sent *b)
+{
+	return !strcmp(a->from_tag, b->from_tag) && !strcmp(a->to_tag, b->to_tag);
+}
+
+static void check_byes(void)
+{
+	for (const struct sim_sent *a = sim_sent_list(); a; a = a->next) {
+		for (const struct sim_sent *b = a->next; b; b = b->next) {
+			if (same_bye(a, b))
+				sim_violation("two BYEs of ours to the party with tag %s", a->to_tag);
+		}
+	}
+}
+
+/* Everybody gives back what they hold, and what still goes on ends. */
+static void let_go(void)
+{
+	if (w.bye_msg) {
+		sim_msg_end(w.bye_msg, 1);
+		sim_msg_free(w.bye_msg);
+	}
+	sim_step_end(&w.open);
+	sim_txs_free();
+	if (w.kept && sim_audit_api_refs)
+		ev_put();
+	ev_end();
+	sim_track_put_all();
+}
+
+static void finish(void)
+{
+	let_go();
+	for (int i = 0; i < DLG_STATE_LINGER_S + 3; i++) {
+		sim_sent_all(200);
+		sim_run(1);
+		check_byes();
+	}
+	sim_sent_all(200);
+	sim_sent_clear();
+	if (dlg_db_has_writer()) {
+		while (dlg_db_write_some() > 0)
+			;
+		sim_db_compare();
+	}
+	sim_audit_end();
+	if (!sim_violated())
+		sim_track_end();
+}
+
+/* Of a call that we ended no answered leg may be left alone, whenever its answer came. */
+static int check_legs(const struct dlg_cell *dlg, void *arg)
+{
+	(void)arg;
+	for (const struct dlg_leg *leg = dlg->legs; leg && dlg->flags & DLG_F_KILLED; leg = leg->next) {
+		if (dlg->state == DLG_STATE_DELETED && leg->state == DLG_LEG_ANSWERED)
+			sim_violation("a leg of a call that we ended is taken for alive");
+	}
+	return 0;
+}
+
+/* With a database: what is written is what memory is. */
+static void check_table(void)
+{
+	if (!dlg_db_has_writer())
+		return;
+	while (dlg_db_write_some() > 0)
+		;
+	sim_db_compare();
+}
+
+static void check(char outcome[OUTCOME])
+{
+	struct dlg_hash_cursor cur = { 0 };
+	struct dlg_cell *none;
+
+	sim_audit();
+	sim_run(SETTLE_S);
+	describe_all(outcome);
+	dlg_hash_page_of(&cur, &none, 1, check_legs, NULL, DLG_BY_LOCAL);
+	check_byes();
+	check_table();
+}
+
+/* ---- running ---- */
+
+static void run_event(void *arg)
+{
+	sim_tx_enter(NULL);
+	meddle = NULL;
+	events[*(const enum event *)arg].run();
+}
+
+static sim_co *const each[TOGETHER] = { run_event, run_event, run_event };
+static void *args[TOGETHER];
+
+static void set_args(struct combination *c)
+{
+	for (unsigned i = 0; i < c->n; i++)
+		args[i] = &c->event[i];
+}
+
+/* What comes out of the orders without interleaving. */
+static struct {
+	char text[SERIAL_MAX][OUTCOME];
+	unsigned n;
+} serial;
+
+static const unsigned orders[SERIAL_MAX][TOGETHER] = {
+	{ 0, 1, 2 }, { 1, 0, 2 }, { 0, 2, 1 }, { 2, 0, 1 }, { 1, 2, 0 }, { 2, 1, 0 },
+};
+
+static void run_serial(const struct combination *c)
+{
+	serial.n = c->n == 2 ? 2 : SERIAL_MAX;
+	for (unsigned i = 0; i < serial.n && !sim_violated(); i++) {
+		begin(c);
+		sim_sched_run_serially(c->n, each, args, orders[i]);
+		check(serial.text[i]);
+		finish();
+	}
+}
+
+static void check_outcome(const char *outcome)
+{
+	for (unsigned i = 0; i < serial.n; i++) {
+		if (!strcmp(serial.text[i], outcome))
+			return;
+	}
+	sim_violation("no order without interleaving makes \"%s\", but \"%s\" or \"%s\"", outcome,
+		      serial.text[0], serial.text[1]);
+}
+
+static struct {
+	uint64_t combinations, orders, cut;
+} count;
+
+static void print_failure(const struct combination *c)
+{
+	printf("SIM_REPLAY=\"%c", states[c->state].letter);
+	for (unsigned i = 0; i < c->n; i++)
+		printf(" %s", events[c->event[i]].name);
+	printf(" %s\": %s\n", sim_sched_trace(), sim_violated());
+	fflush(stdout);
+}
+
+static void run_all_orders(struct combination *c, unsigned max)
+{
+	char outcome[OUTCOME];
+
+	set_args(c);
+	run_serial(c);
+	for (sim_sched_search(max); sim_sched_more() && !sim_violated();) {
+		begin(c);
+		sim_sched_run(c->n, each, args);
+		check(outcome);
+		check_outcome(outcome);
+		finish();
+		count.orders++;
+	}
+	count.combinations++;
+	count.cut += (uint64_t)sim_sched_cut();
+	if (sim_violated())
+		print_failure(c);
+}
+
+static int may(enum event e, enum state state)
+{
+	if (e == EV_writer && !dlg_db_has_writer())
+		return 0;
+	return strchr(events[e].where, states[state].letter) != NULL;
+}
+
+static int may_twice(enum event e)
+{
+	return strchr(events[e].where, '1') == NULL;
+}
+
+/* All copies of one INVITE meet the same script. */
+static int fits(const struct combination *c, unsigned chosen, enum event e)
+{
+	return c->state != AT_none || !chosen || e == EV_list || c->event[chosen - 1] == e;
+}
+
+/* Run what follows the events chosen so far, in all ways to choose. */
+static void choose(struct combination *c, unsigned chosen, unsigned max)
+{
+	unsigned first = chosen ? c->event[chosen - 1] : 0;
+
+	if (chosen == c->n) {
+		run_all_orders(c, max);
+		return;
+	}
+	if (chosen && ((c->n > 2 && c->state != AT_none) || !may_twice((enum event)first)))
+		first++;
+	for (unsigned e = first; e < EV_N && !sim_violated(); e++) {
+		if (!may((enum event)e, c->state) || !fits(c, chosen, (enum event)e))
+			continue;
+		c->event[chosen] = (enum event)e;
+		choose(c, chosen + 1, max);
+	}
+}
+
+static void report(const char *what, const struct combination *c)
+{
+	printf("%s, %s: %" PRIu64 " combinations, %" PRIu64 " orders\n", states[c->state].name,
+	       what, count.combinations, count.orders);
+	fflush(stdout);
+}
+
+static void start(char *journal_dir)
+{
+	ck_assert(sim_wrapped());
+	sim_log_level = HOST_ERROR;
+	dialog_conf.log_profile_hash_size = 1;
+	dialog_conf.default_timeout = 5;
+	dialog_conf.setup_timeout = 5;
+	dialog_conf.ack_timeout = 3;
+	if (journal_dir)
+		sim_db_use(DLG_DB_REALTIME);
+	dialog_conf.db_journal_dir = journal_dir;
+	dialog_list_add(&dialog_conf.profiles_with_value,
+			"caller ; " SIM_LIMITED " ; " SIM_BOUNDED);
+	dialog_list_add(&dialog_conf.profiles_no_value, SIM_GATE);
+	ck_assert_int_eq(sim_call_start(1), 0);
+	ck_assert_int_eq(dlg_load_api(&api, dlg_cb_bind), 0);
+	ck_assert_int_eq(sim_track_start(), 0);
+	sim_track_overtaking = 1;
+	ck_assert_int_eq(api.register_dlgcb(NULL, DLGCB_CREATED, on_created, NULL, NULL), 0);
+	w.caller = dlg_profile_find(DLG_STR("caller"));
+	w.limited = dlg_profile_find(DLG_STR(SIM_LIMITED));
+	w.gate = dlg_profile_find(DLG_STR(SIM_GATE));
+	w.bounded = dlg_profile_find(DLG_STR(SIM_BOUNDED));
+	ck_assert_int_eq(sim_sched_start(), 0);
+}
+
+static void run_states(unsigned n, unsigned max)
+{
+	for (unsigned s = 0; s < AT_N && !sim_violated(); s++) {
+		struct combination c = { .state = (enum state)s, .n = n };
+
+		choose(&c, 0, max);
+		report(n == 2 ? "pairs" : "triples", &c);
+	}
+	ck_assert_msg(!sim_violated(), "%s", sim_violated());
+}
+
+/* ---- one combination by name ---- */
+
+static enum state state_of(char letter)
+{
+	for (unsigned s = 0; s < AT_N; s++) {
+		if (states[s].letter == letter)
+			return (enum state)s;
+	}
+	ck_abort_msg("no state %c", letter);
+}
+
+static enum event event_of(const char *name)
+{
+	for (unsigned e = 0; e < EV_N; e++) {
+		if (!strcmp(events[e].name, name))
+			return (enum event)e;
+	}
+	ck_abort_msg("no event %s", name);
+}
+
+static void replay(struct combination *c, const char *trace)
+{
+	char outcome[OUTCOME];
+
+	set_args(c);
+	run_serial(c);
+	begin(c);
+	sim_sched_replay(c->n, each, args, trace);
+	check(outcome);
+	check_outcome(outcome);
+	finish();
+}
+
+/* "STATE EVENT EVENT [EVENT] [DIGITS]": that order, or all of them. */
+static void run_named(const char *text)
+{
+	struct combination c = { .state = state_of(*text) };
+	const char *trace = NULL;
+	char copy[256], *save, *word;
+
+	snprintf(copy, sizeof(copy), "%s", text + 1);
+	for (word = strtok_r(copy, " ", &save); word; word = strtok_r(NULL, " ", &save)) {
+		if (*word >= '0' && *word <= '9')
+			trace = word;
+		else if (c.n < TOGETHER)
+			c.event[c.n++] = event_of(word);
+	}
+	if (trace)
+		replay(&c, trace);
+	else
+		run_all_orders(&c, 0);
+	ck_assert_msg(!sim_violated(), "%s: %s", text, sim_violated());
+}
+
+START_TEST(triples)
+{
+	start(NULL);
+	run_states(3, (unsigned)atoi(getenv("MAXO")));
+	printf("cut %lu, orders %lu redundant %lu points %lu switches %lu deepest %u\n", count.cut,sim_sched_stats.orders, sim_sched_stats.redundant, sim_sched_stats.points, sim_sched_stats.switches,sim_sched_stats.deepest);
+}
+END_TEST
+
+START_TEST(named_one)
+{
+	start(NULL);
+	run_named(getenv("SIM_REPLAY"));
+}
+END_TEST
+
+START_TEST(pairs)
+{
+	start(NULL);
+	run_states(2, 0);
+}
+END_TEST
+
+/* ---- what was found ---- */
+
+/* The second found no leg to end, and gave those of the first back. */
+START_TEST(two_ends_at_once)
+{
+	start(NULL);
+	run_named("A end end");
+	run_named("F end end");
+	run_named("C tick end");
+	run_named("F tick end");
+}
+END_TEST
+
+/* A leg that answered while BYEs to the others were being made was forgotten. */
+START_TEST(a_leg_answers_while_the_call_is_ended)
+{
+	start(NULL);
+	run_named("A answer_b end");
+	run_named("C answer_b end");
+}
+END_TEST
+
+/* A wish to end it was refused, because it had just been answered; and so was a command. */
+START_TEST(a_call_is_answered_while_it_is_refused)
+{
+	start(NULL);
+	run_named("U answer_a end");
+	run_named("E answer_b end");
+	run_named("E tick answer_ends");
+}
+END_TEST
+
+/* The BYEs for a late answer waited for the end of another linger, or were never sent. */
+START_TEST(a_leg_answers_when_the_linger_is_over)
+{
+	start(NULL);
+	run_named("K answer_b tick");
+	run_named("K answer_b gone tick");
+}
+END_TEST
+
+int main(void)
+{
+	const char *one = getenv("SIM_REPLAY");
+
+	return unit_run("interleavings",
+			getenv("MAXO")?UNIT_TESTS{ triples,NULL}: one ? UNIT_TESTS{ named_one, NULL } :
+			UNIT_TESTS{ pairs, two_ends_at_once, a_leg_answers_while_the_call_is_ended,
+				    a_call_is_answered_while_it_is_refused,
+				    a_leg_answers_when_the_linger_is_over, NULL },
+			0);
+}
