@@ -4,7 +4,7 @@
 # make test     unit, simulation, fuzz (FUZZ_SECONDS each) and end-to-end tests; SAN=1: sanitized
 # make lint     warnings of gcc and clang, clang-tidy, cppcheck, shellcheck, exported symbols
 # make bench    what tracking calls costs, against no module and the host's own; test/bench/README
-#               make bench-engine: the first half minute of it, test/bench/*_bench.c
+#               make bench-engine: the first two minutes of it, without a proxy
 # make e2e      the end-to-end tests alone
 # make install  into MODDIR; make clean; make distclean: the fetched headers go, too
 # HOST=opensips OPENSIPS_SRC=/tree   for OpenSIPS, by the source tree it was built in; build/opensips
@@ -19,7 +19,7 @@ PREFIX = /usr/local
 MODDIR = $(PREFIX)/lib/$(HOST)/modules
 
 HOST = kamailio
-export HOST OPENSIPS_SRC
+export HOST OPENSIPS_SRC KAMAILIO_SRC
 ifeq ($(HOST),kamailio)
 top = build
 else
@@ -52,6 +52,7 @@ ctl_server = $(B)/test/ctl/server
 ctl_tested := $(addprefix ctl/ctl_,reply.c out.c filter.c list.c figures.c)
 fuzz := $(filter-out %/replay.c,$(wildcard test/fuzz/*.c))
 benches := $(patsubst %.c,$(B)/%,$(wildcard test/bench/*_bench.c))
+restorer = $(B)/test/bench/restore
 drivers := $(patsubst db/%.c,$(B)/dialog_db_%.so,$(filter-out db/db.c db/sql.c,$(wildcard db/*.c)))
 examples := $(patsubst examples/%.c,$(B)/dlg_%.so,$(wildcard examples/*.c))
 
@@ -165,16 +166,21 @@ e2e: all
 	DIALOG_SO=$(abspath $(B)/dialog.so) test/e2e/run
 
 # An engine without the tests' checks, over their host.
-$(benches): $(B)/%: $(B)/%.o $(patsubst %.c,$(B)/%.o,$(engine) test/sim/sim_host.c)
+$(benches) $(restorer): $(B)/%: $(B)/%.o \
+		$(patsubst %.c,$(B)/%.o,$(engine) test/sim/sim_host.c test/bench/bench.c)
 	$(Q)$(CC) $(CFLAGS) $(san) -o $@ $^ -pthread
 
-bench-engine: $(benches)
-	$(Q)for b in $^; do $$b || exit 1; done
+bench-engine: all $(benches) $(restorer)
+	$(Q)for b in $(benches); do $$b || exit 1; done
+	DIALOG_SO=$(abspath $(B)/dialog.so) BENCH_ROWS=200000 test/bench/restore.py sqlite
 
-bench: all bench-engine
+bench: bench-engine
 	./setup.sh bench
+	DIALOG_SO=$(abspath $(B)/dialog.so) test/bench/restore.py
+	DIALOG_SO=$(abspath $(B)/dialog.so) test/bench/memory.py
 	DIALOG_SO=$(abspath $(B)/dialog.so) test/bench/instructions.py
 	DIALOG_SO=$(abspath $(B)/dialog.so) test/bench/calls.py
+	test/bench/plots.py
 
 objects: $(patsubst %.c,$(B)/%.o,$(engine) $(wildcard db/*.c) $(adapter) \
 	$(wildcard ctl/*.c doc/*.c examples/*.c test/*/*.c))

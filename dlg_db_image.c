@@ -180,6 +180,8 @@ static int make_values(const struct dlg_row *row, struct dlg_cell *dlg)
 	struct dlg_buf pair = { 0 };
 	int ret = 0;
 
+	if (!list.len)
+		return 0; /* no locks for nothing: a million rows are read */
 	while (ret == 0 && dlg_row_next_pair(&list, &pair, &name, &value) > 0)
 		ret = dlg_vals_set(dlg, name, value);
 	dlg_vals_reverse(dlg);
@@ -193,6 +195,8 @@ static int make_memberships(const struct dlg_row *row, struct dlg_cell *dlg, uns
 	struct dlg_buf pair = { 0 };
 	int ret = 0;
 
+	if (!list.len)
+		return 0;
 	while (ret == 0 && dlg_row_next_pair(&list, &pair, &name, &value) > 0) {
 		int profile = dlg_profile_find(name);
 

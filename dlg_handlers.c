@@ -266,11 +266,15 @@ static void add_cookie(struct host_msg *msg, const struct dlg_cell *dlg)
 {
 	struct dlg_buf param = { 0 };
 	char cookie[DLG_COOKIE_MAX];
+	size_t len;
 
 	if (dialog_conf.dlg_match_mode == DIALOG_DID_NONE)
 		return;
-	dlg_cookie_print(cookie, dlg->h_entry, dlg->h_id);
-	dlg_buf_printf(&param, ";%s=%s", dialog_conf.rr_param, cookie);
+	len = dlg_cookie_print(cookie, dlg->h_entry, dlg->h_id);
+	dlg_buf_add(&param, DLG_STR(";"));
+	dlg_buf_add(&param, dlg_str_of(dialog_conf.rr_param));
+	dlg_buf_add(&param, DLG_STR("="));
+	dlg_buf_add(&param, (struct dlg_str){ cookie, len });
 	if (param.failed || host_rr_add(msg, dlg_buf_view(&param)) < 0)
 		HOST_LOG(HOST_ERROR, "%s: the cookie could not be added to Record-Route",
 			 dlg_hash_name(dlg));
@@ -506,12 +510,12 @@ static void callee_routes(struct host_msg *rpl, const struct dlg_cell *dlg, int 
 {
 	struct dlg_buf all = { 0 };
 	unsigned above = dlg_route_count(dlg_hash_text(dlg, DLG_CALLER_ROUTES)) + (unsigned)own;
-	unsigned total;
+	unsigned total = dlg_match_count_routes(rpl, HOST_RECORD_ROUTE);
 
+	if (total <= above)
+		return;
 	dlg_match_collect_routes(rpl, HOST_RECORD_ROUTE, &all);
-	total = dlg_route_count(dlg_buf_view(&all));
-	if (total > above)
-		dlg_route_slice(out, dlg_buf_view(&all), 0, total - above, 1);
+	dlg_route_slice(out, dlg_buf_view(&all), 0, total - above, 1);
 	dlg_buf_free(&all);
 }
 
@@ -590,14 +594,13 @@ static uint32_t reply_locked(struct dlg_cell *dlg, enum dlg_event event, struct 
 static uint32_t on_invite_reply(struct dlg_cell *dlg, enum dlg_event event, struct host_tx *t,
 				struct host_msg *rpl)
 {
-	struct host_info info;
+	struct dlg_str tag = rpl ? host_msg_to_tag(rpl) : DLG_STR_NONE;
 	struct news n = { 0 };
 	uint32_t actions;
 
-	if (!rpl || host_msg_info(rpl, &info) < 0 ||
-	    (event == DLG_EV_PROVISIONAL && !info.to_tag.len))
+	if (!rpl || (event == DLG_EV_PROVISIONAL && !tag.len))
 		return apply(dlg, event, DLG_END_NONE, 0);
-	read_news(t, rpl, dlg, info.to_tag, &n);
+	read_news(t, rpl, dlg, tag, &n);
 	dlg_hash_lock(dlg);
 	actions = reply_locked(dlg, event, &n);
 	dlg_hash_unlock(dlg);
@@ -620,7 +623,7 @@ static void on_initial_event(struct dlg_tx *tx, enum dlg_tx_event event, struct 
 	struct dlg_cell *dlg = tx->dlg;
 	uint32_t actions = 0;
 
-	if (event != DLG_TX_GONE)
+	if (event != DLG_TX_GONE && !__atomic_exchange_n(&tx->announced, 1, __ATOMIC_RELAXED))
 		announce(dlg, req);
 	if (code > 100)
 		dlg_cb_run(dlg, DLGCB_RESPONSE_FWDED, &p);

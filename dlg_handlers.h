@@ -33,7 +33,7 @@ struct dlg_ctx {
 struct dlg_tx {
 	struct dlg_cell *dlg;  /* held as DLG_BY_TRANSACTION */
 	struct dlg_leg *leg;
-	uint8_t dir, method, initial, committed, refreshed;
+	uint8_t dir, method, initial, announced, committed, refreshed;
 	uint32_t cseq;
 	uint32_t lifetime;     /* of the timeout AVP when the transaction was made; 0 none */
 	uint32_t contact_len;

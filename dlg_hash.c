@@ -80,7 +80,6 @@ static void put_slot(struct entry *e, uint32_t at, struct dlg_cell *dlg)
 	e->cell[at] = dlg;
 	e->hash[at] = dlg->hash;
 	e->id[at] = dlg->h_id;
-	dlg->slot = at;
 }
 
 /* Move the live ones to the front of arrays of `cap` slots (new memory unless cap stays). 0 or
@@ -100,9 +99,13 @@ static int pack(struct entry *e, uint32_t cap)
 		e->id = e->hash + cap;
 		e->cap = cap;
 	}
+	/* no cell is touched: most are in nobody's cache */
 	for (uint32_t i = 0; i < old.used; i++) {
-		if (old.cell[i])
-			put_slot(e, n++, old.cell[i]);
+		if (!old.cell[i])
+			continue;
+		e->cell[n] = old.cell[i];
+		e->hash[n] = old.hash[i];
+		e->id[n++] = old.id[i];
 	}
 	e->used = n;
 	if (e->cell != old.cell)
@@ -119,21 +122,6 @@ static int make_room(struct entry *e)
 	return pack(e, e->cap ? e->cap * 2 : 2);
 }
 
-static void unlink_cell(struct entry *e, struct dlg_cell *dlg)
-{
-	e->cell[dlg->slot] = NULL;
-	__atomic_store_n(&e->live, e->live - 1, __ATOMIC_RELAXED);
-	if (!e->live) {
-		dlg_mem_free(e->cell);
-		e->cell = NULL;
-		e->used = 0;
-		e->cap = 0;
-	} else if (e->cap > 8 && e->live < e->cap / 8) {
-		/* an old burst's arrays: without memory they just stay */
-		pack(e, e->cap / 4);
-	}
-}
-
 /* First slot whose id is not before `id` in order of creation. */
 static uint32_t lower_bound(const struct entry *e, uint32_t id)
 {
@@ -148,6 +136,34 @@ static uint32_t lower_bound(const struct entry *e, uint32_t id)
 			hi = mid;
 	}
 	return lo;
+}
+
+/* Where the dialog stands. Its id says so; only where somebody else's table had ids at the very end
+ * of their range can there be two of one id. */
+static uint32_t slot_of(const struct entry *e, const struct dlg_cell *dlg)
+{
+	uint32_t at = lower_bound(e, dlg->h_id);
+
+	if (at < e->used && e->cell[at] == dlg)
+		return at;
+	for (at = 0; at < e->used && e->cell[at] != dlg;)
+		at++;
+	return at;
+}
+
+static void unlink_cell(struct entry *e, struct dlg_cell *dlg)
+{
+	e->cell[slot_of(e, dlg)] = NULL;
+	__atomic_store_n(&e->live, e->live - 1, __ATOMIC_RELAXED);
+	if (!e->live) {
+		dlg_mem_free(e->cell);
+		e->cell = NULL;
+		e->used = 0;
+		e->cap = 0;
+	} else if (e->cap > 8 && e->live < e->cap / 8) {
+		/* an old burst's arrays: without memory they just stay */
+		pack(e, e->cap / 4);
+	}
 }
 
 static uint32_t take_id(struct entry *e)
@@ -315,21 +331,32 @@ void dlg_hash_discard(struct dlg_cell *dlg)
 	cell_free(dlg);
 }
 
-/* First slot whose id is not smaller. Restored ids ascend as numbers. */
+/* First slot whose id is not smaller. Restored ids ascend as numbers, and rows often come in
+ * order, but a table that has no order of its own gives them in any. */
 static uint32_t place_of(const struct entry *e, uint32_t id)
 {
-	uint32_t lo = e->used;
+	uint32_t lo = 0, hi = e->used;
 
-	/* rows usually come in order */
-	while (lo && e->id[lo - 1] >= id)
-		lo--;
+	if (hi && e->id[hi - 1] < id)
+		return hi;
+	while (lo < hi) {
+		uint32_t mid = lo + (hi - lo) / 2;
+
+		if (e->id[mid] < id)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
 	return lo;
 }
 
 static void open_slot(struct entry *e, uint32_t at)
 {
-	for (uint32_t i = e->used++; i > at; i--)
-		put_slot(e, i, e->cell[i - 1]);
+	uint32_t n = e->used++ - at;
+
+	memmove(e->cell + at + 1, e->cell + at, n * sizeof(*e->cell));
+	memmove(e->hash + at + 1, e->hash + at, n * sizeof(*e->hash));
+	memmove(e->id + at + 1, e->id + at, n * sizeof(*e->id));
 }
 
 static int link_at_locked(struct entry *e, struct dlg_cell *dlg, enum dlg_event event)
@@ -683,13 +710,20 @@ void dlg_hash_holders(const struct dlg_cell *dlg, char *out, size_t size)
 	}
 }
 
-static void count_cell(const struct dlg_cell *dlg, uint32_t at, struct dlg_hash_census *out)
+static int is_misplaced(const struct entry *e, uint32_t at)
+{
+	const struct dlg_cell *dlg = e->cell[at];
+
+	return slot_of(e, dlg) != at || e->id[at] != dlg->h_id || e->hash[at] != dlg->hash ||
+	       entry_of(dlg) != e || dlg->h_entry != (dlg->hash & (table_size - 1));
+}
+
+static void count_cell(const struct dlg_cell *dlg, struct dlg_hash_census *out)
 {
 	out->cells++;
 	out->by_state[dlg->state < DLG_STATES ? dlg->state : 0]++;
 	out->armed += dlg->timer.armed;
-	out->misplaced += dlg->slot != at || dlg->refs[DLG_BY_TABLE] != 1 ||
-			  dlg->h_entry != (dlg->hash & (table_size - 1));
+	out->misplaced += dlg->refs[DLG_BY_TABLE] != 1;
 	for (int i = 0; i < DLG_HOLDERS; i++)
 		out->refs[i] += dlg->refs[i];
 	dlg_profile_census_locked(dlg, &out->profiles);
@@ -701,8 +735,10 @@ static void count_entry(struct entry *e, struct dlg_hash_census *out)
 
 	lock(e);
 	for (uint32_t i = 0; i < e->used; i++) {
-		if (e->cell[i])
-			count_cell(e->cell[i], i, out);
+		if (!e->cell[i])
+			continue;
+		out->misplaced += is_misplaced(e, i);
+		count_cell(e->cell[i], out);
 	}
 	if (out->cells - before != e->live)
 		out->misplaced++;

@@ -117,7 +117,6 @@ struct dlg_cell {
 	uint16_t caller_contact_len;
 	uint16_t n_members;
 	uint32_t refs[DLG_HOLDERS];  /* dlg_hash.c only */
-	uint32_t slot;               /* position in the entry's arrays; dlg_hash.c only */
 	uint32_t user_flags;         /* manual 1.6.7, 1.9.4 */
 	uint32_t lifetime;           /* seconds */
 	/* tick: without an ACK by then the call is over; UINT32_MAX none */
@@ -276,7 +275,7 @@ struct dlg_hash_census {
 	uint32_t cells;
 	uint32_t by_state[DLG_STATES];
 	uint32_t armed;     /* cells with an armed timer */
-	uint32_t misplaced; /* cells whose entry, slot or table reference is wrong */
+	uint32_t misplaced; /* cells whose entry, place in it or table reference is wrong */
 	uint32_t refs[DLG_HOLDERS];
 	uint32_t fullest;   /* cells in the fullest entry */
 	struct dlg_profile_census profiles;

@@ -15,9 +15,10 @@ int dlg_match_is_initial(const struct host_info *info)
 /* All entries of a header, joined in message order. */
 void dlg_match_collect_routes(struct host_msg *msg, enum host_header name, struct dlg_buf *out)
 {
+	struct host_walk walk = { 0 };
 	struct dlg_str body;
 
-	for (int i = 0; host_msg_header(msg, name, i, &body) == 0; i++) {
+	while (host_msg_header(msg, name, &walk, &body) == 0) {
 		struct dlg_str entry;
 
 		while (dlg_route_next(&body, &entry) == 0) {
@@ -26,6 +27,17 @@ void dlg_match_collect_routes(struct host_msg *msg, enum host_header name, struc
 			dlg_buf_add(out, entry);
 		}
 	}
+}
+
+unsigned dlg_match_count_routes(struct host_msg *msg, enum host_header name)
+{
+	struct host_walk walk = { 0 };
+	struct dlg_str body;
+	unsigned n = 0;
+
+	while (host_msg_header(msg, name, &walk, &body) == 0)
+		n += dlg_route_count(body);
+	return n;
 }
 
 /* ---- finding the dialog ---- */
@@ -38,7 +50,7 @@ struct search {
 	const struct host_info *info;
 	enum fit fit;
 	int by_id;
-	uint32_t h_id;
+	uint32_t h_entry, h_id; /* with by_id */
 	unsigned routes_left; /* Route entries of the request beyond ours */
 	enum dlg_dir dir;     /* found */
 	struct dlg_leg *leg;  /* found */
@@ -81,7 +93,7 @@ static int fits(const struct dlg_cell *dlg, void *arg)
 	struct search *s = arg;
 
 	if (s->by_id)
-		return dlg->h_id == s->h_id && match_tags(dlg, s);
+		return dlg->h_id == s->h_id && dlg->h_entry == s->h_entry && match_tags(dlg, s);
 	if (s->fit != FIT_ANY && dlg->state == DLG_STATE_DELETED)
 		return 0;
 	return match_tags(dlg, s) &&
@@ -90,11 +102,10 @@ static int fits(const struct dlg_cell *dlg, void *arg)
 
 static struct dlg_cell *find_by_cookie(struct search *s, struct dlg_str cookie)
 {
-	uint32_t entry = dlg_hash_call_id(s->info->call_id) & (dlg_hash_size() - 1), h_entry;
 	struct dlg_cell *dlg = NULL;
 
 	s->by_id = 1;
-	if (dlg_cookie_parse(cookie, &h_entry, &s->h_id) == 0 && h_entry == entry)
+	if (dlg_cookie_parse(cookie, &s->h_entry, &s->h_id) == 0)
 		dlg = dlg_hash_find(s->info->call_id, fits, s, DLG_BY_MESSAGE);
 	s->by_id = 0;
 	if (!dlg) {
@@ -194,9 +205,10 @@ struct dlg_cell *dlg_match_stray_ack(struct host_msg *msg, const struct dlg_ctx 
 
 static int has_route(struct host_msg *msg)
 {
+	struct host_walk walk = { 0 };
 	struct dlg_str body;
 
-	return host_msg_header(msg, HOST_ROUTE, 0, &body) == 0;
+	return host_msg_header(msg, HOST_ROUTE, &walk, &body) == 0;
 }
 
 void dlg_match_without_route(struct host_msg *msg, struct dlg_ctx *ctx, int last_chance)

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "dlg_route.h"
 
-/* Length up to the first comma outside quotes and angle brackets. */
+/* Length up to the first comma outside quotes and angle brackets; most lists have none at all. */
 static size_t entry_length(struct dlg_str list)
 {
 	int quoted = 0, bracketed = 0;
 	size_t i;
 
+	if (!memchr(list.s, ',', list.len))
+		return list.len;
 	for (i = 0; i < list.len; i++) {
 		char c = list.s[i];
 
@@ -48,18 +50,21 @@ unsigned dlg_route_count(struct dlg_str list)
 	return n;
 }
 
-/* First '<' that is not inside a quoted display name. */
-static const char *find_bracket(struct dlg_str entry)
+/* First `c` that is not inside quotes, or NULL. */
+static const char *find_unquoted(struct dlg_str text, char c)
 {
+	const char *first = text.len ? memchr(text.s, c, text.len) : NULL;
 	int quoted = 0;
 
-	for (size_t i = 0; i < entry.len; i++) {
-		if (quoted && entry.s[i] == '\\')
+	if (!first || !memchr(text.s, '"', (size_t)(first - text.s)))
+		return first;
+	for (size_t i = 0; i < text.len; i++) {
+		if (quoted && text.s[i] == '\\')
 			i++;
-		else if (entry.s[i] == '"')
+		else if (text.s[i] == '"')
 			quoted = !quoted;
-		else if (entry.s[i] == '<' && !quoted)
-			return entry.s + i;
+		else if (text.s[i] == c && !quoted)
+			return text.s + i;
 	}
 	return NULL;
 }
@@ -67,16 +72,12 @@ static const char *find_bracket(struct dlg_str entry)
 struct dlg_str dlg_route_clean(struct dlg_str uri)
 {
 	uri = dlg_str_trim(uri);
-	for (size_t i = 0; i < uri.len; i++) {
-		if ((unsigned char)uri.s[i] <= ' ' || uri.s[i] == 127)
-			return DLG_STR_NONE;
-	}
-	return uri;
+	return dlg_str_is_graphic(uri) ? uri : DLG_STR_NONE;
 }
 
 struct dlg_str dlg_route_uri(struct dlg_str entry)
 {
-	const char *open = find_bracket(entry), *end;
+	const char *open = find_unquoted(entry, '<'), *end;
 
 	if (!open) { /* addr-spec: parameters belong to the header (RFC 3261 20) */
 		end = entry.len ? memchr(entry.s, ';', entry.len) : NULL;
@@ -89,6 +90,52 @@ struct dlg_str dlg_route_uri(struct dlg_str entry)
 	if (!end)
 		return DLG_STR_NONE;
 	return dlg_route_clean((struct dlg_str){ open, (size_t)(end - open) });
+}
+
+/* The parameters of a header, behind its URI, with their first semicolon; empty when there are
+ * none. */
+static struct dlg_str header_params(struct dlg_str body)
+{
+	const char *open = find_unquoted(body, '<'), *end = body.s + body.len, *at = body.s;
+
+	if (open)
+		at = memchr(open, '>', (size_t)(end - open));
+	if (at && at < end)
+		at = memchr(at, ';', (size_t)(end - at));
+	return at && at < end ? (struct dlg_str){ at, (size_t)(end - at) } : DLG_STR_NONE;
+}
+
+/* A parameter's value, up to the blank, semicolon or comma behind it. */
+static struct dlg_str token(struct dlg_str v)
+{
+	size_t n = 0;
+
+	v = dlg_str_trim(v);
+	while (n < v.len && (unsigned char)v.s[n] > ' ' && v.s[n] != ';' && v.s[n] != ',')
+		n++;
+	return (struct dlg_str){ v.s, n };
+}
+
+struct dlg_str dlg_route_tag(struct dlg_str body)
+{
+	struct dlg_str rest = header_params(body);
+
+	while (rest.len) {
+		const char *next, *equals;
+		struct dlg_str one;
+
+		rest.s++, rest.len--; /* the semicolon */
+		next = find_unquoted(rest, ';');
+		one = (struct dlg_str){ rest.s, next ? (size_t)(next - rest.s) : rest.len };
+		rest.s += one.len, rest.len -= one.len;
+		equals = one.len ? memchr(one.s, '=', one.len) : NULL;
+		if (equals && dlg_str_eq_nocase(dlg_str_trim((struct dlg_str){
+							one.s, (size_t)(equals - one.s) }),
+						DLG_STR("tag")))
+			return token((struct dlg_str){
+				equals + 1, (size_t)(one.s + one.len - equals - 1) });
+	}
+	return DLG_STR_NONE;
 }
 
 static void slice_forward(struct dlg_buf *out, struct dlg_str list, unsigned skip, unsigned take)
@@ -297,7 +344,7 @@ struct dlg_str dlg_route_target(struct dlg_str uri)
 	struct uri u;
 
 	uri = dlg_route_clean(uri);
-	if (uri_split(uri, &u) == 0 && u.headers.s)
+	if (uri.len && memchr(uri.s, '?', uri.len) && uri_split(uri, &u) == 0 && u.headers.s)
 		uri.len = (size_t)(u.headers.s - 1 - uri.s);
 	return uri;
 }

@@ -19,6 +19,10 @@ unsigned dlg_route_count(struct dlg_str list);
  * malformed. */
 struct dlg_str dlg_route_uri(struct dlg_str entry);
 
+/* Value of the tag parameter of a From or To header's body (RFC 3261 20.20). Empty when there is
+ * none. */
+struct dlg_str dlg_route_tag(struct dlg_str body);
+
 /* The URI without blanks around it; empty when a blank or control byte (a folded line) is
  * inside: it must never become part of a request we make. */
 struct dlg_str dlg_route_clean(struct dlg_str uri);

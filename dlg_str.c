@@ -26,6 +26,32 @@ struct dlg_str dlg_str_trim(struct dlg_str v)
 	return v;
 }
 
+#define EACH(byte) (0x0101010101010101u * (byte))
+
+/* Eight bytes at once: nonzero when one of them is below `limit` (at most 128). */
+static uint64_t any_below(uint64_t word, unsigned limit)
+{
+	return (word - EACH(limit)) & ~word & EACH(0x80);
+}
+
+int dlg_str_is_graphic(struct dlg_str v)
+{
+	size_t i = 0;
+
+	for (; i + 8 <= v.len; i += 8) {
+		uint64_t word;
+
+		memcpy(&word, v.s + i, 8);
+		if (any_below(word, ' ' + 1) || any_below(word ^ EACH(127), 1))
+			return 0;
+	}
+	for (; i < v.len; i++) {
+		if ((unsigned char)v.s[i] <= ' ' || v.s[i] == 127)
+			return 0;
+	}
+	return 1;
+}
+
 void dlg_str_printable(char *line)
 {
 	for (; *line; line++) {

@@ -40,6 +40,9 @@ int dlg_str_eq_nocase(struct dlg_str a, struct dlg_str b);
 /* The view without leading and trailing blanks, tabs, CR and LF. */
 struct dlg_str dlg_str_trim(struct dlg_str v);
 
+/* Nonzero when no blank or control byte is in the view (bytes above 127 are neither). */
+int dlg_str_is_graphic(struct dlg_str v);
+
 /* Replace control bytes by dots, in place: for a log line that holds text from the wire. */
 void dlg_str_printable(char *line);
 

@@ -11,7 +11,7 @@ build="$build libsqlite3-dev libmariadb-dev libpq-dev libncurses-dev"
 test="$build pkg-config check sip-tester python3 mariadb-server postgresql"
 test="$test tmux man-db groff"
 lint="$test clang clang-tidy libclang-rt-dev cppcheck shellcheck"
-bench="$test kamailio-mysql-modules kamailio-postgres-modules kamailio-sqlite-modules valgrind"
+bench="$test kamailio-mysql-modules kamailio-postgres-modules kamailio-sqlite-modules valgrind gnuplot-nox"
 
 case "${1-test}" in
 build) wanted=$build ;;

@@ -175,3 +175,62 @@ unsigned db_sql_index(unsigned step)
 {
 	return 31 - (unsigned)__builtin_clz(step);
 }
+
+/* ---- queries ---- */
+
+enum db_result db_sql_read_rows(const struct db_sql_dialect *d, db_sql_query *query,
+				struct db_conn *c, const struct db_table *t, struct dlg_str node,
+				db_row_fn *fn, void *arg)
+{
+	struct dlg_buf sql = { 0 };
+
+	db_sql_select(d, &sql, t);
+	return query(c, &sql, node, fn, arg);
+}
+
+static int take_number(const struct db_value *v, void *arg)
+{
+	*(int64_t *)arg = v->kind == DB_INT ? v->number : 0;
+	return 1;
+}
+
+enum db_result db_sql_read_count(const struct db_sql_dialect *d, db_sql_query *query,
+				 struct db_conn *c, const struct db_table *t, struct dlg_str node,
+				 uint64_t *out)
+{
+	struct dlg_buf sql = { 0 };
+	int64_t n = 0;
+	enum db_result ret;
+
+	db_sql_count(d, &sql, t);
+	ret = query(c, &sql, node, take_number, &n);
+	*out = (uint64_t)n;
+	return ret;
+}
+
+static int is_there(const struct db_value *v, void *arg)
+{
+	(void)v;
+	return *(int *)arg = 1;
+}
+
+enum db_result db_sql_read_version(const struct db_sql_dialect *d, db_sql_query *query,
+				   struct db_conn *c, const char *table,
+				   enum db_result (*columns)(struct db_conn *c, const char *table,
+							     db_row_fn *fn, void *arg),
+				   unsigned *out)
+{
+	struct dlg_buf sql = { 0 };
+	int64_t n = 0;
+	int there = 0;
+	enum db_result ret = columns(c, "version", is_there, &there);
+
+	*out = 0;
+	if (ret != DB_OK || !there)
+		return ret;
+	add(&sql, "SELECT table_version FROM version WHERE table_name=");
+	add(&sql, d->numbered ? "$1" : "?");
+	ret = query(c, &sql, dlg_str_of(table), take_number, &n);
+	*out = (unsigned)n;
+	return ret;
+}

@@ -30,6 +30,23 @@ void db_sql_remove(const struct db_sql_dialect *d, struct dlg_buf *out, const st
 void db_sql_select(const struct db_sql_dialect *d, struct dlg_buf *out, const struct db_table *t);
 void db_sql_count(const struct db_sql_dialect *d, struct dlg_buf *out, const struct db_table *t);
 
+/* A driver's own way to run a query with one text bound to it: frees `sql`, which may have failed. */
+typedef enum db_result db_sql_query(struct db_conn *c, struct dlg_buf *sql, struct dlg_str bound,
+				    db_row_fn *fn, void *arg);
+
+/* What select(), count() and version() of a driver do (db.h); the last by its columns(). */
+enum db_result db_sql_read_rows(const struct db_sql_dialect *d, db_sql_query *query,
+				struct db_conn *c, const struct db_table *t, struct dlg_str node,
+				db_row_fn *fn, void *arg);
+enum db_result db_sql_read_count(const struct db_sql_dialect *d, db_sql_query *query,
+				 struct db_conn *c, const struct db_table *t, struct dlg_str node,
+				 uint64_t *out);
+enum db_result db_sql_read_version(const struct db_sql_dialect *d, db_sql_query *query,
+				   struct db_conn *c, const char *table,
+				   enum db_result (*columns)(struct db_conn *c, const char *table,
+							     db_row_fn *fn, void *arg),
+				   unsigned *out);
+
 /* Everything that create() runs, statements ended by ";\n". The index is part of the table where
  * `indexes_inside`. */
 void db_sql_create(const struct db_sql_dialect *d, struct dlg_buf *out, const struct db_table *t,

@@ -97,7 +97,8 @@ static enum db_result open_file(struct db_conn *c, const char *path, unsigned ti
 	int code;
 
 	make_file(path);
-	code = sqlite3_open_v2(path, &c->db, SQLITE_OPEN_READWRITE, NULL);
+	/* no threads: without its mutex, which every look at a column would take */
+	code = sqlite3_open_v2(path, &c->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
 	return code == SQLITE_OK ? set_up(c, timeout_ms) : result_of(c, code);
 }
 
@@ -285,29 +286,13 @@ static enum db_result query(struct db_conn *c, struct dlg_buf *sql, struct dlg_s
 static enum db_result select_rows(struct db_conn *c, const struct db_table *t, struct dlg_str node,
 				  db_row_fn *fn, void *arg)
 {
-	struct dlg_buf sql = { 0 };
-
-	db_sql_select(&dialect, &sql, t);
-	return query(c, &sql, node, fn, arg);
-}
-
-static int take_number(const struct db_value *v, void *arg)
-{
-	*(int64_t *)arg = v->kind == DB_INT ? v->number : 0;
-	return 1;
+	return db_sql_read_rows(&dialect, query, c, t, node, fn, arg);
 }
 
 static enum db_result count(struct db_conn *c, const struct db_table *t, struct dlg_str node,
 			    uint64_t *out)
 {
-	struct dlg_buf sql = { 0 };
-	int64_t n = 0;
-	enum db_result ret;
-
-	db_sql_count(&dialect, &sql, t);
-	ret = query(c, &sql, node, take_number, &n);
-	*out = (uint64_t)n;
-	return ret;
+	return db_sql_read_count(&dialect, query, c, t, node, out);
 }
 
 static enum db_result columns(struct db_conn *c, const char *table, db_row_fn *fn, void *arg)
@@ -318,26 +303,9 @@ static enum db_result columns(struct db_conn *c, const char *table, db_row_fn *f
 	return query(c, &sql, dlg_str_of(table), fn, arg);
 }
 
-static int is_there(const struct db_value *v, void *arg)
-{
-	(void)v;
-	return *(int *)arg = 1;
-}
-
 static enum db_result version(struct db_conn *c, const char *table, unsigned *out)
 {
-	struct dlg_buf sql = { 0 };
-	int64_t n = 0;
-	int there = 0;
-	enum db_result ret = columns(c, "version", is_there, &there);
-
-	*out = 0;
-	if (ret != DB_OK || !there)
-		return ret;
-	dlg_buf_add(&sql, DLG_STR("SELECT table_version FROM version WHERE table_name=?"));
-	ret = query(c, &sql, dlg_str_of(table), take_number, &n);
-	*out = (unsigned)n;
-	return ret;
+	return db_sql_read_version(&dialect, query, c, table, columns, out);
 }
 
 /* ---- making the table ---- */

@@ -61,7 +61,8 @@ struct host_info {
 	int code;                 /* of a reply */
 	enum host_method method;  /* of a reply: the CSeq method */
 	uint32_t cseq;
-	struct dlg_str call_id, from_uri, from_tag, to_uri, to_tag;
+	struct dlg_str call_id, from_tag, to_tag;
+	struct dlg_str from_uri, to_uri; /* of messages without To tag only */
 	struct dlg_str ruri;      /* Request-URI as received, before the script changed it */
 	struct dlg_str via_branch; /* branch of the topmost Via */
 };
@@ -69,14 +70,25 @@ struct host_info {
 /* Returns 0, or -1 for a message without a usable Call-ID, From, To or CSeq. */
 int host_msg_info(struct host_msg *msg, struct host_info *out);
 
+/* To tag, also of a message that host_msg_info() would refuse. Empty when there is none. */
+struct dlg_str host_msg_to_tag(struct host_msg *msg);
+
 /* URI of the only Contact. Empty when there is none, several, "*", or it cannot be parsed. */
 struct dlg_str host_msg_contact(struct host_msg *msg);
 
 enum host_header { HOST_RECORD_ROUTE, HOST_ROUTE };
 
-/* Raw body of the i-th header of that name, in message order; 0 found, -1 no more. A body may hold
+/* How far one has come in the headers of a message; all-zero at the beginning. For the adapter. */
+struct host_walk {
+	int begun;
+	const void *at;
+	struct dlg_str rest;
+};
+
+/* Raw body of the next header of that name, in message order; 0 found, -1 no more. A body may hold
  * several comma separated entries. */
-int host_msg_header(struct host_msg *msg, enum host_header name, int i, struct dlg_str *body);
+int host_msg_header(struct host_msg *msg, enum host_header name, struct host_walk *walk,
+		    struct dlg_str *body);
 
 /* How many leading Route entries of a request were put there by this proxy and are consumed by
  * it (0, 1, or 2 with double record-routing); -1 when the previous hop is a strict router, so

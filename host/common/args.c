@@ -77,19 +77,14 @@ static int compile_number(struct adapter_arg *a, const char *function)
 	return -1;
 }
 
-static int check_var(const struct host_var *var, const char *written, const char *function)
-{
-	if (var)
-		return 0;
-	HOST_LOG(HOST_ERROR, "%s(): %s is not the name of an AVP or script variable", function,
-		 written);
-	return -1;
-}
-
 static int compile_var(struct adapter_arg *a, const char *function)
 {
 	a->var = adapter_in_script() ? NULL : host_var_compile(a->written);
-	return check_var(a->var, a->written, function);
+	if (a->var)
+		return 0;
+	HOST_LOG(HOST_ERROR, "%s(): \"%s\" is not the name of an AVP or script variable",
+		 function, a->written);
+	return -1;
 }
 
 static int compile_condition(struct limits *l, unsigned i, const char *function)
@@ -175,8 +170,11 @@ struct adapter_arg *adapter_arg_of_var(struct host_var *var, void *given, const 
 {
 	struct adapter_arg *a;
 
-	if (check_var(var, "the output argument", function) < 0)
+	if (!var) {
+		HOST_LOG(HOST_ERROR, "%s(): the output must be an AVP or script variable",
+			 function);
 		return NULL;
+	}
 	a = arg_alloc('v', DLG_STR_NONE, given);
 	if (a)
 		a->var = var;

@@ -8,7 +8,7 @@
  *     process.c  memory, time, log       msg.c     reading messages
  *     vars.c     variables as such       args.c    arguments of script functions
  *     values.c   our pseudo-variables    send.c    requests of our own
- *     rr.c       Record-Route
+ *     rr.c       Record-Route            tx.c      finding transactions
  *
  * Each adapter brings, in files of the same names:
  *
@@ -33,6 +33,28 @@ static inline struct dlg_str adapter_view(str s)
 
 /* ---- slot.c ---- */
 
+/* How a request begins on the wire: "ACK ". Longer methods are not told apart. */
+struct adapter_method {
+	unsigned len;
+	char s[32];
+};
+
+static inline void adapter_method_note(struct adapter_method *m, str method)
+{
+	m->len = 0;
+	if (method.len <= 0 || method.len >= (int)sizeof(m->s))
+		return;
+	memcpy(m->s, method.s, (size_t)method.len);
+	m->s[method.len] = ' ';
+	m->len = (unsigned)method.len + 1;
+}
+
+/* Nonzero when what is sent is a request of that method. */
+static inline int adapter_method_begins(const struct adapter_method *m, const char *data, int len)
+{
+	return m->len && len > (int)m->len && !memcmp(data, m->s, m->len);
+}
+
 /* Register the script callbacks. 0, or -1 with one log line. Init phase. */
 int adapter_slot_init(void);
 
@@ -46,12 +68,20 @@ extern struct tm_binds adapter_tm;
 /* Bind tm and register for new transactions. 0, or -1 with one log line. Init phase. */
 int adapter_tm_init(void);
 
+/* tm's callback for what the engine has attached to a transaction. */
+void adapter_tm_event(struct cell *t, int type, struct tmcb_params *p);
+
 /* One request of ours on its way. */
 struct adapter_sent;
 
 /* Let tm send a request within a dialog. Returns 0, and calls adapter_sent_done() and, when the
  * transaction is gone, adapter_sent_gone(); or -1: then neither. */
 int adapter_tm_request(dlg_t *d, str *method, str *headers, struct adapter_sent *s);
+
+/* ---- tx.c ---- */
+
+/* The transaction tm works on in this process, or NULL. */
+struct cell *adapter_tm_current(void);
 
 /* ---- send.c ---- */
 
@@ -106,5 +136,25 @@ int adapter_pv_parse(pv_spec_t *spec, const str *in);
 int adapter_pv_get(adapter_getter *fn, struct sip_msg *msg, pv_param_t *param, pv_value_t *res);
 int adapter_pv_set(adapter_setter *fn, struct sip_msg *msg, const pv_param_t *param,
 		   const pv_value_t *val);
+
+/* The functions for the host's table of variables: pv_get_<name>(), and pv_set_<name>() of those
+ * that can be written, for DIALOG_VARIABLES(ADAPTER_PV_FUNCTIONS). */
+#define ADAPTER_PV_SETTER_0(name)
+#define ADAPTER_PV_SETTER_1(name)                                                               \
+	static int pv_set_##name(struct sip_msg *msg, pv_param_t *param, int op, pv_value_t *val) \
+	{                                                                                       \
+		(void)op;                                                                       \
+		return adapter_pv_set(dialog_set_##name, msg, param, val);                      \
+	}
+#define ADAPTER_PV_FUNCTIONS(name, named, writable)                                            \
+	static int pv_get_##name(struct sip_msg *msg, pv_param_t *param, pv_value_t *res)      \
+	{                                                                                      \
+		return adapter_pv_get(dialog_get_##name, msg, param, res);                     \
+	}                                                                                      \
+	ADAPTER_PV_SETTER_##writable(name)
+
+/* What stands in that table. */
+#define ADAPTER_PV_SETF_0(name) NULL
+#define ADAPTER_PV_SETF_1(name) pv_set_##name
 
 #endif

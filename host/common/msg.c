@@ -6,6 +6,7 @@
  * read through what was parsed before they were copied, and through parsers of raw text. */
 
 #include "adapter.h"
+#include "../../dlg_header.h"
 #include "../../dlg_route.h"
 
 static struct sip_msg *sip(struct host_msg *msg)
@@ -18,10 +19,11 @@ static int is_shared(const struct sip_msg *m)
 	return (m->msg_flags & FL_SHM_CLONE) != 0;
 }
 
-/* All headers are known. 0 or -1. */
-static int parse_all(struct sip_msg *m)
+/* The headers that tell one call from another are known. 0 or -1. */
+static int parse_some(struct sip_msg *m)
 {
-	if (!is_shared(m) && parse_headers(m, HDR_EOH_F, 0) < 0)
+	if (!is_shared(m) && !(m->callid && m->from && m->to && m->cseq) &&
+	    parse_headers(m, HDR_CALLID_F | HDR_FROM_F | HDR_TO_F | HDR_CSEQ_F, 0) < 0)
 		return -1;
 	return m->callid && m->from && m->to && m->cseq ? 0 : -1;
 }
@@ -46,37 +48,18 @@ static enum host_method method_of(unsigned value)
 	}
 }
 
-/* URI and tag of a From or To header, without touching the message. */
-static int read_party(const struct hdr_field *hdr, struct dlg_str *uri, struct dlg_str *tag)
+/* The hosts' own parsers of From and To keep what they find. */
+static int read_parties(const struct sip_msg *m, struct host_info *out)
 {
-	struct to_body party = { .error = PARSE_ERROR };
+	struct dlg_str from = adapter_view(m->from->body), to = adapter_view(m->to->body);
 
-	/* The parser looks for the line end behind the body. */
-	parse_to(hdr->body.s, hdr->body.s + hdr->body.len + 1, &party);
-	free_to_params(&party);
-	*uri = adapter_view(party.uri);
-	*tag = adapter_view(party.tag_value);
-	return party.error == PARSE_OK && uri->len ? 0 : -1;
-}
-
-static int read_parsed(const struct to_body *party, struct dlg_str *uri, struct dlg_str *tag)
-{
-	*uri = adapter_view(party->uri);
-	*tag = adapter_view(party->tag_value);
-	return party->error == PARSE_OK && uri->len ? 0 : -1;
-}
-
-static int read_parties(struct sip_msg *m, struct host_info *out)
-{
-	if (is_shared(m)) {
-		if (read_party(m->from, &out->from_uri, &out->from_tag) < 0)
-			return -1;
-		return read_party(m->to, &out->to_uri, &out->to_tag);
-	}
-	if (parse_from_header(m) < 0 || !m->to->parsed ||
-	    read_parsed(get_from(m), &out->from_uri, &out->from_tag) < 0)
-		return -1;
-	return read_parsed(get_to(m), &out->to_uri, &out->to_tag);
+	out->from_tag = dlg_route_tag(from);
+	out->to_tag = dlg_route_tag(to);
+	if (out->to_tag.len)
+		return 0;
+	out->from_uri = dlg_route_uri(from);
+	out->to_uri = dlg_route_uri(to);
+	return out->from_uri.len && out->to_uri.len ? 0 : -1;
 }
 
 static int read_cseq(struct sip_msg *m, struct host_info *out)
@@ -98,7 +81,7 @@ int host_msg_info(struct host_msg *msg, struct host_info *out)
 	struct sip_msg *m = sip(msg);
 
 	memset(out, 0, sizeof(*out));
-	if (parse_all(m) < 0 || read_cseq(m, out) < 0 || read_parties(m, out) < 0)
+	if (parse_some(m) < 0 || read_cseq(m, out) < 0 || read_parties(m, out) < 0)
 		return -1;
 	out->call_id = dlg_str_trim(adapter_view(m->callid->body));
 	out->is_request = m->first_line.type == SIP_REQUEST;
@@ -113,45 +96,76 @@ int host_msg_info(struct host_msg *msg, struct host_info *out)
 	return out->call_id.len ? 0 : -1;
 }
 
-/* The i-th header of a type, or NULL. */
-static struct hdr_field *find_header(struct sip_msg *m, hdr_types_t type, int i)
+struct dlg_str host_msg_to_tag(struct host_msg *msg)
 {
-	struct hdr_field *hdr = m->headers;
+	struct sip_msg *m = sip(msg);
 
-	for (; hdr; hdr = hdr->next)
-		if (hdr->type == type && i-- == 0)
-			return hdr;
-	return NULL;
+	if (!is_shared(m) && !m->to && parse_headers(m, HDR_TO_F, 0) < 0)
+		return DLG_STR_NONE;
+	return m->to ? dlg_route_tag(adapter_view(m->to->body)) : DLG_STR_NONE;
+}
+
+/* ---- headers with routes and contacts ---- */
+
+/* What the host has parsed, then the text it has not come to. Its parser would take that apart
+ * further than we need; and with a copy in shared memory there is none. */
+static void walk_begin(const struct sip_msg *m, struct host_walk *w)
+{
+	w->begun = 1;
+	w->at = m->headers;
+	if (!is_shared(m) && m->unparsed >= m->buf && m->unparsed < m->buf + m->len)
+		w->rest = (struct dlg_str){ m->unparsed, (size_t)(m->buf + m->len - m->unparsed) };
+}
+
+static const struct kind {
+	hdr_types_t type;
+	struct dlg_str name;
+	char compact;
+} record_route = { HDR_RECORDROUTE_T, { "Record-Route", 12 }, '\0' },
+  route = { HDR_ROUTE_T, { "Route", 5 }, '\0' },
+  contact = { HDR_CONTACT_T, { "Contact", 7 }, 'm' };
+
+/* The next header of a kind: 0, or -1 when there is no more. */
+static int walk_next(const struct sip_msg *m, struct host_walk *w, const struct kind *kind,
+		     struct dlg_str *body)
+{
+	const struct hdr_field *hdr;
+	struct dlg_str name;
+
+	if (!w->begun)
+		walk_begin(m, w);
+	while ((hdr = w->at)) {
+		w->at = hdr->next;
+		if (hdr->type == kind->type) {
+			*body = dlg_str_trim(adapter_view(hdr->body));
+			return 0;
+		}
+	}
+	while (dlg_header_next(&w->rest, &name, body) == 0) {
+		if (dlg_header_is(name, kind->name, kind->compact))
+			return 0;
+	}
+	return -1;
 }
 
 struct dlg_str host_msg_contact(struct host_msg *msg)
 {
-	struct hdr_field *hdr;
-	struct dlg_str list, entry, uri;
+	struct host_walk w = { 0 };
+	struct dlg_str list, more, entry, uri;
 
-	if (parse_all(sip(msg)) < 0)
+	if (walk_next(sip(msg), &w, &contact, &list) < 0 ||
+	    walk_next(sip(msg), &w, &contact, &more) == 0)
 		return DLG_STR_NONE;
-	hdr = find_header(sip(msg), HDR_CONTACT_T, 0);
-	if (!hdr || find_header(sip(msg), HDR_CONTACT_T, 1))
-		return DLG_STR_NONE;
-	list = adapter_view(hdr->body);
-	if (dlg_route_count(list) != 1 || dlg_route_next(&list, &entry) < 0)
+	if (dlg_route_next(&list, &entry) < 0 || dlg_route_next(&list, &more) == 0)
 		return DLG_STR_NONE;
 	uri = dlg_route_uri(entry);
 	return dlg_str_eq(uri, DLG_STR("*")) ? DLG_STR_NONE : uri;
 }
 
-int host_msg_header(struct host_msg *msg, enum host_header name, int i, struct dlg_str *body)
+int host_msg_header(struct host_msg *msg, enum host_header name, struct host_walk *walk,
+		    struct dlg_str *body)
 {
-	struct hdr_field *hdr;
-
-	if (parse_all(sip(msg)) < 0)
-		return -1;
-	hdr = find_header(sip(msg), name == HOST_ROUTE ? HDR_ROUTE_T : HDR_RECORDROUTE_T, i);
-	if (!hdr)
-		return -1;
-	*body = dlg_str_trim(adapter_view(hdr->body));
-	return 0;
+	return walk_next(sip(msg), walk, name == HOST_ROUTE ? &route : &record_route, body);
 }
 
 /* ---- whose Route is it ---- */
@@ -173,9 +187,10 @@ static int is_own(struct dlg_str uri, int *second)
 /* URI of the n-th Route entry (n 0 or 1) of a message. */
 static struct dlg_str route_uri(struct host_msg *msg, int n)
 {
+	struct host_walk walk = { 0 };
 	struct dlg_str list, entry;
 
-	for (int i = 0; host_msg_header(msg, HOST_ROUTE, i, &list) == 0; i++)
+	while (host_msg_header(msg, HOST_ROUTE, &walk, &list) == 0)
 		while (dlg_route_next(&list, &entry) == 0)
 			if (n-- == 0)
 				return dlg_route_uri(entry);

@@ -2,7 +2,8 @@
 #ifndef KAMAILIO_ADAPTER_H
 #define KAMAILIO_ADAPTER_H
 /* Internal to the Kamailio adapter, which implements host/host.h and holds no dialog logic. What
- * it is made of: ../common/common.h. Differences between versions of Kamailio: versions.h. */
+ * it is made of: ../common/common.h. From 5.6 to the development head of 2026 nothing differs that
+ * it would have to know. */
 
 #include "../../dialog.h"
 
@@ -92,6 +93,7 @@ static inline const struct socket_info *adapter_socket_find(str *text)
 	return lookup_local_socket(text);
 }
 
+#define ADAPTER_CHECK_TRANS(msg) adapter_tmx.t_check_trans(msg)
 #define ADAPTER_RR_REGISTER(fn) adapter_rr.register_rrcb(fn, NULL)
 
 /* rr tells only of a topmost Route of ours. */

@@ -6,8 +6,8 @@
 # Kamailio refuses modules of another version or with other flags: hence exactly the installed
 # version, and no flags written by hand. The source package is fetched with apt from the machine's
 # own package sources, with lists and caches in DIR, so that "deb-src" lines need not be there and
-# nothing outside DIR changes. KAMAILIO_SRC=/path/to/kamailio/src takes a tree that is there
-# already.
+# nothing outside DIR changes. KAMAILIO_SRC=/path/to/kamailio/src takes a compiled tree
+# that is there already.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -91,6 +91,7 @@ if [ -z "$src" ]; then
 	src=$1/kamailio-$version/src # as DIR was given: a copied tree must not point into the original
 	[ -d "$src" ] || (fetch "$version" "$dir/kamailio-$version")
 fi
+[ -z "${KAMAILIO_SRC-}" ] || PATH=$KAMAILIO_SRC:$PATH # its binary, too
 mutex_shared=$(PATH=$PATH:/usr/sbin kamailio -v | sed -n 's/.*TLS_PTHREAD_MUTEX_SHARED.*/1/p')
 defs=$(probe C_DEFS)
 [ -n "$defs" ] || { say "Kamailio's makefiles in $src do not tell their flags."; exit 1; }

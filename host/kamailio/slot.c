@@ -18,7 +18,7 @@ enum { SLOTS = 4 };
 struct slot {
 	unsigned id;      /* Kamailio's name of the message, with pid */
 	int pid;
-	char method[32];  /* "ACK ": how it begins on the wire */
+	struct adapter_method method; /* how it begins on the wire */
 	uint8_t is_ack;
 	uint8_t used;     /* the engine asked for it */
 	uint8_t sent;
@@ -85,15 +85,13 @@ static struct slot *new_slot(const struct sip_msg *msg)
 static int before_script(struct sip_msg *msg, unsigned flags, void *param)
 {
 	struct slot *s = new_slot(msg);
-	str method = msg->first_line.u.request.method;
 
 	(void)flags;
 	(void)param;
 	if (!s)
 		return 1;
 	s->is_ack = msg->first_line.u.request.method_value == METHOD_ACK;
-	if (method.len < (int)sizeof(s->method) - 1)
-		snprintf(s->method, sizeof(s->method), "%.*s ", method.len, method.s);
+	adapter_method_note(&s->method, msg->first_line.u.request.method);
 	return 1;
 }
 
@@ -136,12 +134,9 @@ static int on_sent(sr_event_param_t *event)
 {
 	const sr_net_info_t *net = event->data;
 	struct slot *s = depth ? &slots[depth - 1] : NULL;
-	size_t len;
 
-	if (!s || adapter_sending || !net || !net->data.s)
-		return 0;
-	len = strlen(s->method);
-	if (len && net->data.len > (int)len && !memcmp(net->data.s, s->method, len))
+	if (s && !adapter_sending && net && net->data.s &&
+	    adapter_method_begins(&s->method, net->data.s, net->data.len))
 		s->sent = 1;
 	return 0;
 }

@@ -7,9 +7,9 @@
 #include "core/route.h"
 #include "modules/tm/t_reply.h"
 
-/* What we want to hear of a transaction; see on_event(). */
+/* What we want to hear of a transaction; see adapter_tm_event(). */
 enum {
-	EVENTS = TMCB_REQUEST_OUT | TMCB_RESPONSE_FWDED | TMCB_RESPONSE_READY | TMCB_DESTROY,
+	EVENTS = TMCB_REQUEST_OUT | TMCB_RESPONSE_READY | TMCB_DESTROY,
 };
 
 struct tm_binds adapter_tm;
@@ -20,39 +20,27 @@ static struct cell *cell(struct host_tx *t)
 	return (struct cell *)t;
 }
 
-/* The transaction tm works on in this process, or NULL. */
-static struct cell *current_cell(void)
-{
-	struct cell *t = adapter_tm.t_gett();
-
-	return t == T_UNDEFINED ? NULL : t;
-}
-
 /* ---- events ---- */
 
-/* tm tells about relayed 1xx and 2xx only before it sends them, again for retransmitted 2xx. */
-static void on_relayed(struct dlg_tx *tx, struct cell *t, struct tmcb_params *p)
-{
-	struct sip_msg *rpl = p->rpl == FAKED_REPLY ? NULL : p->rpl;
-
-	dlg_handlers_on_tx_event(tx, p->code < 200 ? DLG_TX_PROVISIONAL : DLG_TX_SUCCESS,
-				 (struct host_tx *)t, (struct host_msg *)p->req,
-				 (struct host_msg *)rpl, p->code);
-}
-
-/* Any reply is about to leave. The code tm passes along is the latest one of the transaction, not
- * always that of this reply, so the reply itself is asked where there is one. */
+/* Any reply is about to leave, 2xx again when they are repeated. The code tm passes along is the
+ * latest one of the transaction, not always that of this reply, so the reply itself is asked where
+ * there is one; a 2xx of the script's own answers nothing. */
 static void on_ready(struct dlg_tx *tx, struct cell *t, struct tmcb_params *p)
 {
 	struct sip_msg *rpl = p->rpl == FAKED_REPLY ? NULL : p->rpl;
 	int code = rpl ? (int)rpl->first_line.u.reply.statuscode : p->code;
+	enum dlg_tx_event event = DLG_TX_NEGATIVE;
 
-	if (code >= 300)
-		dlg_handlers_on_tx_event(tx, DLG_TX_NEGATIVE, (struct host_tx *)t,
-					 (struct host_msg *)p->req, (struct host_msg *)rpl, code);
+	if (code < 300) {
+		if (!rpl)
+			return;
+		event = code < 200 ? DLG_TX_PROVISIONAL : DLG_TX_SUCCESS;
+	}
+	dlg_handlers_on_tx_event(tx, event, (struct host_tx *)t, (struct host_msg *)p->req,
+				 (struct host_msg *)rpl, code);
 }
 
-static void on_event(struct cell *t, int type, struct tmcb_params *p)
+void adapter_tm_event(struct cell *t, int type, struct tmcb_params *p)
 {
 	struct dlg_tx *tx = *p->param;
 
@@ -61,8 +49,6 @@ static void on_event(struct cell *t, int type, struct tmcb_params *p)
 	if (type == TMCB_REQUEST_OUT && !(p->flags & TMCB_LOCAL_F)) { /* local: a CANCEL */
 		dlg_handlers_on_tx_event(tx, DLG_TX_FORWARDED, (struct host_tx *)t,
 					 (struct host_msg *)p->req, NULL, 0);
-	} else if (type == TMCB_RESPONSE_FWDED) {
-		on_relayed(tx, t, p);
 	} else if (type == TMCB_RESPONSE_READY) {
 		on_ready(tx, t, p);
 	} else if (type == TMCB_DESTROY) {
@@ -112,44 +98,10 @@ int host_tx_attach(struct host_msg *msg, struct host_tx *t, struct dlg_tx *tx)
 {
 	struct sip_msg *m = (struct sip_msg *)msg;
 
-	return adapter_tm.register_tmcb(m, cell(t), EVENTS, on_event, tx, NULL) > 0 ? 0 : -1;
+	return adapter_tm.register_tmcb(m, cell(t), EVENTS, adapter_tm_event, tx, NULL) > 0 ? 0 : -1;
 }
 
 /* ---- finding transactions ---- */
-
-struct dlg_tx *host_tx_of(struct host_msg *msg)
-{
-	struct cell *t = current_cell();
-	struct tm_callback *cb = t ? (struct tm_callback *)t->tmcb_hl.first : NULL;
-
-	(void)msg;
-	for (; cb; cb = cb->next)
-		if (cb->callback == on_event && cb->param)
-			return cb->param;
-	return NULL;
-}
-
-/* Made for this very request: t_newtran() ran, or a suspended transaction goes on. */
-struct host_tx *host_tx_current(struct host_msg *msg)
-{
-	struct sip_msg *m = (struct sip_msg *)msg;
-	struct cell *t = current_cell();
-
-	if (!t || !t->uas.request || m->first_line.type != SIP_REQUEST ||
-	    t->uas.request->first_line.u.request.method_value !=
-		    m->first_line.u.request.method_value)
-		return NULL;
-	return (struct host_tx *)t;
-}
-
-int host_tx_is_retransmission(struct host_msg *msg)
-{
-	/* With its own transaction at hand tm would take the request for a retransmission of
-	 * itself. */
-	if (current_cell())
-		return 0;
-	return adapter_tmx.t_check_trans((struct sip_msg *)msg) == 0;
-}
 
 struct host_tx_id host_tx_id(struct host_tx *t)
 {
@@ -174,7 +126,7 @@ int host_tx_own_record_routes(struct host_tx *t)
 /* A request goes on after it was suspended: tm runs it as a failure route, on a copy. */
 int adapter_tm_resumed(void)
 {
-	struct cell *t = current_cell();
+	struct cell *t = adapter_tm_current();
 
 	return t && (t->flags & T_ASYNC_CONTINUE) && t->async_backup.backup_route == REQUEST_ROUTE;
 }

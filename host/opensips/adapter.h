@@ -96,6 +96,7 @@ static inline const struct socket_info *adapter_socket_find(str *text)
 	return grep_sock_info(&host, (unsigned short)port, (unsigned short)proto);
 }
 
+#define ADAPTER_CHECK_TRANS(msg) adapter_tm.t_check_trans(msg)
 #define ADAPTER_RR_REGISTER(fn) adapter_rr.register_rrcb(fn, NULL, 0)
 
 /* rr also tells of a topmost Route of somebody else. */

@@ -49,22 +49,31 @@ static int fifo_wanted(void)
 	return dialog_conf.fifo_name && *dialog_conf.fifo_name;
 }
 
-/* Jobs from other processes: a new script, or the end. */
+/* Jobs from other processes: a new script, or the end. Waits at most so long for one; nonzero when
+ * there was one. ipc_handle_all_pending_jobs() wants a socket, and this is a pipe. */
+static int serve_job(int wait_ms)
+{
+	struct pollfd jobs = { .fd = IPC_FD_READ_SELF, .events = POLLIN };
+
+	if (poll(&jobs, 1, wait_ms) <= 0)
+		return 0;
+	ipc_handle_job(IPC_FD_READ_SELF);
+	return 1;
+}
+
 static void serve_jobs(void)
 {
-	ipc_handle_all_pending_jobs(IPC_FD_READ_SELF);
+	while (serve_job(0))
+		;
 }
 
 static void wait_for_next_second(void)
 {
-	struct pollfd jobs = { .fd = IPC_FD_READ_SELF, .events = POLLIN };
 	struct timespec ts;
 
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	if (poll(&jobs, 1, 1000 - (int)(ts.tv_nsec / 1000000)) > 0) {
-		serve_jobs();
-		wait_for_next_second();
-	}
+	do {
+		clock_gettime(CLOCK_MONOTONIC, &ts);
+	} while (serve_job(1000 - (int)(ts.tv_nsec / 1000000)));
 }
 
 /* Dialogs run out here, and BYEs are sent: in no SIP worker, and not in the process that drives

@@ -150,28 +150,12 @@ void adapter_script_init(void)
 
 /* ---- pseudo-variables ---- */
 
-#define SETTER_0(name)
-#define SETTER_1(name)                                                                          \
-	static int pv_set_##name(struct sip_msg *msg, pv_param_t *param, int op, pv_value_t *val) \
-	{                                                                                       \
-		(void)op;                                                                       \
-		return adapter_pv_set(dialog_set_##name, msg, param, val);                      \
-	}
-#define X(name, named, writable)                                                               \
-	static int pv_get_##name(struct sip_msg *msg, pv_param_t *param, pv_value_t *res)      \
-	{                                                                                      \
-		return adapter_pv_get(dialog_get_##name, msg, param, res);                     \
-	}                                                                                      \
-	SETTER_##writable(name)
-DIALOG_VARIABLES(X)
-#undef X
+DIALOG_VARIABLES(ADAPTER_PV_FUNCTIONS)
 
-#define SETF_0(name)  NULL
-#define SETF_1(name)  pv_set_##name
 #define PARSE_0       NULL
 #define PARSE_1       adapter_pv_parse
 #define X(name, named, writable)                                                           \
-	{ { #name, sizeof(#name) - 1 }, ADAPTER_PV, pv_get_##name, SETF_##writable(name),  \
+	{ { #name, sizeof(#name) - 1 }, ADAPTER_PV, pv_get_##name, ADAPTER_PV_SETF_##writable(name),  \
 	  PARSE_##named, NULL, NULL, 0 },
 const pv_export_t adapter_pvs[] = {
 	DIALOG_VARIABLES(X)

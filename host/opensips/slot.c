@@ -15,7 +15,7 @@
 
 struct slot {
 	unsigned id;      /* OpenSIPS' name of the message in this process */
-	char method[32];  /* "ACK ": how it begins on the wire */
+	struct adapter_method method; /* how it begins on the wire */
 	uint8_t used;     /* the engine asked for it */
 	uint8_t sent;
 	struct dlg_ctx ctx;
@@ -60,15 +60,13 @@ static void on_lost(void *slot)
 static int before_script(struct sip_msg *msg, void *param)
 {
 	struct slot *s = current_slot() ? NULL : pkg_malloc(sizeof(*s));
-	str method = msg->first_line.u.request.method;
 
 	(void)param;
 	if (!s)
 		return SCB_RUN_ALL;
 	memset(s, 0, sizeof(*s));
 	s->id = msg->id;
-	if (method.len < (int)sizeof(s->method) - 1)
-		snprintf(s->method, sizeof(s->method), "%.*s ", method.len, method.s);
+	adapter_method_note(&s->method, msg->first_line.u.request.method);
 	put_slot(s);
 	return SCB_RUN_ALL;
 }
@@ -89,10 +87,9 @@ static int after_script(struct sip_msg *msg, void *param)
 static int on_sent(str *data, struct sip_msg *msg)
 {
 	struct slot *s = adapter_sending ? NULL : current_slot();
-	size_t len = s ? strlen(s->method) : 0;
 
 	(void)msg;
-	if (len && data->len > (int)len && !memcmp(data->s, s->method, len))
+	if (s && adapter_method_begins(&s->method, data->s, data->len))
 		s->sent = 1;
 	return 0;
 }

@@ -6,7 +6,7 @@
 
 #include "route.h"
 
-/* What we want to hear of a transaction; see on_event(). */
+/* What we want to hear of a transaction; see adapter_tm_event(). */
 enum {
 	EVENTS = TMCB_MSG_SENT_OUT | TMCB_RESPONSE_FWDED | TMCB_RESPONSE_PRE_OUT,
 };
@@ -16,14 +16,6 @@ struct tm_binds adapter_tm;
 static struct cell *cell(struct host_tx *t)
 {
 	return (struct cell *)t;
-}
-
-/* The transaction tm works on in this process, or NULL. */
-static struct cell *current_cell(void)
-{
-	struct cell *t = adapter_tm.t_gett();
-
-	return t == T_UNDEFINED ? NULL : t;
 }
 
 /* ---- events ---- */
@@ -67,7 +59,7 @@ static void on_ready(struct dlg_tx *tx, struct cell *t, struct tmcb_params *p)
 					 p->code);
 }
 
-static void on_event(struct cell *t, int type, struct tmcb_params *p)
+void adapter_tm_event(struct cell *t, int type, struct tmcb_params *p)
 {
 	struct dlg_tx *tx = *p->param;
 
@@ -111,44 +103,10 @@ int host_tx_attach(struct host_msg *msg, struct host_tx *t, struct dlg_tx *tx)
 {
 	struct sip_msg *m = (struct sip_msg *)msg;
 
-	return adapter_tm.register_tmcb(m, cell(t), EVENTS, on_event, tx, on_gone) > 0 ? 0 : -1;
+	return adapter_tm.register_tmcb(m, cell(t), EVENTS, adapter_tm_event, tx, on_gone) > 0 ? 0 : -1;
 }
 
 /* ---- finding transactions ---- */
-
-struct dlg_tx *host_tx_of(struct host_msg *msg)
-{
-	struct cell *t = current_cell();
-	struct tm_callback *cb = t ? t->tmcb_hl.first : NULL;
-
-	(void)msg;
-	for (; cb; cb = cb->next)
-		if (cb->callback == on_event && cb->param)
-			return cb->param;
-	return NULL;
-}
-
-/* Made for this very request: t_newtran() ran, or a suspended transaction goes on. */
-struct host_tx *host_tx_current(struct host_msg *msg)
-{
-	struct sip_msg *m = (struct sip_msg *)msg;
-	struct cell *t = current_cell();
-
-	if (!t || !t->uas.request || m->first_line.type != SIP_REQUEST ||
-	    t->uas.request->first_line.u.request.method_value !=
-		    m->first_line.u.request.method_value)
-		return NULL;
-	return (struct host_tx *)t;
-}
-
-int host_tx_is_retransmission(struct host_msg *msg)
-{
-	/* With its own transaction at hand tm would take the request for a retransmission of
-	 * itself. */
-	if (current_cell())
-		return 0;
-	return adapter_tm.t_check_trans((struct sip_msg *)msg) == 0;
-}
 
 struct host_tx_id host_tx_id(struct host_tx *t)
 {

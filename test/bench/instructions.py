@@ -7,9 +7,11 @@ call is INVITE, 180, 200, ACK, BYE, 200, one at a time. Unlike times, the number
 busy machine. Work that a module leaves to other processes (freeing dialogs later, our writer) is not
 in them, nor what the kernel does.
 
-Environment: BENCH_CALLS (1000), by how much the two runs differ."""
+Environment: BENCH_CALLS (1000), by how much the two runs differ. The sums are in
+build/bench/instructions.csv."""
 
 import collections
+import csv
 import json
 import os
 import re
@@ -19,7 +21,8 @@ import sys
 import tempfile
 
 import databases
-from host import NONE, OURS, STOCK, BenchProxy, build, proxy
+import host_kamailio
+from host import NONE, OURS, ROOT, STOCK, BenchProxy, build
 
 CALLS = int(os.environ.get("BENCH_CALLS", "1000"))
 FIRST = 200
@@ -54,7 +57,7 @@ def make_wrapper(directory):
     path = os.path.join(directory, "kamailio")
     with open(path, "w") as f:
         f.write("#!/bin/sh\nexec valgrind -q --tool=callgrind --callgrind-out-file=%s/out.%%p %s -x fm \"$@\"\n"
-                % (directory, proxy.KAMAILIO))
+                % (directory, host_kamailio.BINARY))
     os.chmod(path, 0o755)
     return path
 
@@ -138,8 +141,16 @@ def print_where(none, ours):
         print("%8.0f  %s" % (added[name], name))
 
 
+def write_csv(rows):
+    path = os.path.join(ROOT, "build", "bench", "instructions.csv")
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", newline="") as f:
+        csv.writer(f).writerows([("variant", "host", "stock", "ours")] + rows)
+
+
 def compare(directory):
     """Print what each module adds to a call without any."""
+    rows = []
     none, plain = per_call(directory, NONE), {}
     print("\nInstructions of a SIP worker per call, host alone: %.0f\n" % total(none))
     print("%-14s %12s %12s %14s" % ("added by", "stock", "ours", "ours / stock"))
@@ -149,6 +160,8 @@ def compare(directory):
         stock, ours = total(stock) - total(none), total(ours) - total(none)
         print("%-14s %12.0f %12.0f %14.2f  at most a third: %s" % (
             name, stock, ours, ours / stock, "met" if ours / stock <= THIRD else "not met"), flush=True)
+        rows.append((name, "%.0f" % total(none), "%.0f" % stock, "%.0f" % ours))
+        write_csv(rows)
     print_where(none, plain[OURS])
     return {module: total(functions) for module, functions in plain.items()}
 
@@ -168,7 +181,7 @@ def compare_realtime(directory, plain):
 def main():
     directory = tempfile.mkdtemp(prefix="dlgbench.")
     try:
-        proxy.KAMAILIO = make_wrapper(directory)
+        host_kamailio.BINARY = make_wrapper(directory)
         compare_realtime(directory, compare(directory))
     finally:
         shutil.rmtree(directory, ignore_errors=True)

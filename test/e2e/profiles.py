@@ -5,6 +5,7 @@ import re
 import time
 
 from base import DOWN, SLOW, ProxyCase
+from hosts import dialect
 
 # Operation number i is the i-th X-Op of the message, with the i-th X-P (profile), X-V (value) and
 # X-L (limit). X-At names the place (initial, seq, branch, failure) that carries them out; without
@@ -41,7 +42,7 @@ route[OPS] {
 			$var(rc) = $rc;
 			break;
 		case "set-expression":
-			set_dlg_profile($var(p), $(hdr(X-V)[$var(i)]) + "!");
+			@EXPRESSION@
 			$var(rc) = $rc;
 			break;
 		case "set-null-expression":
@@ -136,7 +137,9 @@ route[OPS] {
 		$var(i) = $var(i) + 1;
 	}
 }
-"""
+""".replace("@EXPRESSION@", dialect(
+    kamailio='set_dlg_profile($var(p), $(hdr(X-V)[$var(i)]) + "!");',
+    opensips='set_dlg_profile($var(p), "$(hdr(X-V)[$var(i)])!");'))
 
 
 def at(place):

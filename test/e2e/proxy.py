@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The packaged Kamailio with our module: configuration, start, log, stop."""
+"""A proxy of the host with our module: configuration, start, log, stop."""
 
 import atexit
 import os
@@ -12,18 +12,18 @@ import tempfile
 import time
 
 from fifo import Fifo
-from rpc import Rpc, RpcError
+from hosts import Native, host
+from rpc import RpcError
 from sip import SLOW, loopback
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-MODULE = os.path.abspath(os.environ.get("DIALOG_SO", os.path.join(ROOT, "build", "plain", "dialog.so")))
-KAMAILIO = os.environ.get("KAMAILIO", "/usr/sbin/kamailio")
+MODULE = os.path.abspath(os.environ.get("DIALOG_SO", os.path.join(ROOT, host.MODULE)))
 
 # What must never be in the log of a sound run, whatever a test allows.
 NEVER = re.compile(r"AddressSanitizer|LeakSanitizer|ThreadSanitizer|UndefinedBehaviorSanitizer|"
                    r"runtime error:|SUMMARY: .*Sanitizer|exited by a signal|stack smashing|"
-                   r"double free|corrupted|Assertion `|shutdown timeout triggered")
+                   r"double free|corrupted|Assertion `|" + host.NEVER)
 BAD = re.compile(r"\b(ERROR|CRITICAL|ALERT|EMERG|BUG)\b")
 
 # One line with everything a script can know about the dialog, at a named place.
@@ -105,9 +105,6 @@ failure_route[F] {
 
 HOOKS = ("first", "cancel", "initial", "after", "before_loose", "seq", "seq_relay", "branch", "reply", "failure")
 
-MODULES = ("tm", "tmx", "sl", "rr", "pv", "xlog", "textops", "siputils", "kex", "corex", "cfgutils",
-           "ctl", "jsonrpcs")
-
 
 _alive = set()  # whatever is still running when the tests are broken off
 
@@ -118,10 +115,7 @@ def _clean_up():
         p.kill()
 
 
-def quote(value):
-    if isinstance(value, int):
-        return str(value)
-    return '"%s"' % value
+quote = host.quote
 
 
 def any_alive(group):
@@ -157,7 +151,7 @@ class Proxy:
         self.tcp = tcp  # listen on the same ports over TCP as well
         self.log_path = os.path.join(self.dir, "log")
         self.fifo = Fifo(os.path.join(self.dir, "dialog.fifo"), self.dir)
-        self.rpc = Rpc(self.dir)
+        self.rpc = host.Management(self.dir)
         self.proc = None
         self.ports = []
         self.allowed = []
@@ -180,36 +174,28 @@ class Proxy:
     def addr(self):
         return "%s:%d" % (self.ip, self.port)
 
+    def dialog_config(self):
+        """The lines that load and set up our module."""
+        if not self.dialog:
+            return []
+        params = {"fifo_name": self.fifo.path, "reply_dir": self.dir + "/", **self.params}
+        return ['loadmodule "%s"' % MODULE] + [
+            'modparam("dialog", "%s", %s)' % (k, quote(v)) for k, v in params.items() if v is not None]
+
+    def script_text(self):
+        if isinstance(self.script, Native):
+            return self.script
+        return host.script(self.script if self.script is not None else SCRIPT % self.hooks)
+
     def config(self):
-        c = ["debug=%d" % self.debug, "log_stderror=yes", "fork=yes", "children=%d" % self.children,
-             "tcp_children=2" if self.tcp else "disable_tcp=yes", "auto_aliases=no", "dns=no", "rev_dns=no", "server_signature=yes",
-             "max_while_loops=1000"]
-        c += ["listen=%s:%s:%d" % (proto, self.ip, p) for p in self.ports
-              for proto in (("udp", "tcp") if self.tcp else ("udp",))]
-        if self.tcp:  # else the kernel takes 127.0.0.1, and its connections seem to be of another socket
-            c.append("tcp_source_ipv4=%s" % self.ip)
-        c += ['loadmodule "%s.so"' % m for m in MODULES + tuple(self.modules)]
-        c += ['modparam("ctl", "binrpc", "unixs:%s")' % self.rpc.ctl,
-              'modparam("jsonrpcs", "transport", 4)',
-              'modparam("jsonrpcs", "dgram_socket", "%s")' % self.rpc.path]
-        c += ['modparam("tm", "%s", %s)' % (k, quote(v)) for k, v in self.tm.items()]
-        if self.dialog:
-            c.append('loadmodule "%s"' % MODULE)
-            params = {"fifo_name": self.fifo.path, "reply_dir": self.dir + "/", **self.params}
-            c += ['modparam("dialog", "%s", %s)' % (k, quote(v)) for k, v in params.items() if v is not None]
-        for path, pars in self.after:
-            c.append('loadmodule "%s"' % path)
-            c += ['modparam("%s", "%s", %s)' % (m, k, quote(v)) for m, k, v in pars]
-        c.append(self.extra)
-        c.append(self.script if self.script is not None else SCRIPT % self.hooks)
-        return "\n".join(c) + "\n"
+        return host.config(self)
 
     # -- life
 
     def spawn(self):
         if not self.ports:
             self.choose_ports()
-        cfg = os.path.join(self.dir, "kamailio.cfg")
+        cfg = os.path.join(self.dir, host.NAME + ".cfg")
         with open(cfg, "w") as f:
             f.write(self.config())
         env = dict(os.environ)
@@ -220,8 +206,7 @@ class Proxy:
         env.setdefault("UBSAN_OPTIONS", "print_stacktrace=1:halt_on_error=1")
         self.log_file = open(self.log_path, "ab")
         self.proc = subprocess.Popen(
-            [KAMAILIO, "-DD", "-E", "-f", cfg, "-m", str(self.shm), "-M", "16", "-Y", self.dir, "-w", self.dir],
-            stdin=subprocess.DEVNULL, stdout=self.log_file, stderr=self.log_file, env=env,
+            host.command(self, cfg), stdin=subprocess.DEVNULL, stdout=self.log_file, stderr=self.log_file, env=env,
             start_new_session=True)
         _alive.add(self)
 
@@ -244,14 +229,12 @@ class Proxy:
             if self.proc.poll() is not None:
                 return False
             try:
-                self.rpc.call("core.version", timeout=1)
-                if self.dialog and self.params.get("fifo_name", "") is not None:
-                    # The last process to be forked. A SIGTERM that reaches a child of Kamailio before
-                    # its first instruction is lost, and the stop would last its 60 seconds.
-                    self.fifo.cmd("which", timeout=1)
-                else:
-                    time.sleep(0.2)
-                return True
+                if host.is_ready(self):
+                    if self.dialog and self.params.get("fifo_name", "") is not None:
+                        self.fifo.cmd("which", timeout=1)
+                    else:
+                        time.sleep(0.2)
+                    return True
             except (OSError, RpcError):
                 pass
             time.sleep(0.05)
@@ -272,7 +255,7 @@ class Proxy:
         return log
 
     def terminate(self):
-        """SIGTERM; a clean exit within the time Kamailio gives itself. Returns problems found; files
+        """SIGTERM; a clean exit within the time the host gives itself. Returns problems found; files
         and log stay."""
         bad = []
         if self.proc.poll() is None:
@@ -334,7 +317,7 @@ class Proxy:
         """Keep log and configuration of a bad run; where."""
         to = os.path.join(tempfile.gettempdir(), "dlge2e-failed-%d-%s" % (os.getpid(), os.path.basename(self.dir)))
         os.makedirs(to, exist_ok=True)
-        for name in ("log", "kamailio.cfg"):
+        for name in ("log", host.NAME + ".cfg"):
             if os.path.exists(os.path.join(self.dir, name)):
                 shutil.copy(os.path.join(self.dir, name), to)
         return to
@@ -393,23 +376,10 @@ class Proxy:
 
     def stats(self):
         """Our five statistics."""
-        out = {}
-        for line in self.rpc.call("stats.get_statistics", "dialog:"):
-            m = re.fullmatch(r"dialog:(\w+) = (\d+)", line)
-            if not m:
-                raise AssertionError("statistics line %r" % line)
-            out[m.group(1).replace("_dialogs", "")] = int(m.group(2))
-        return out
+        return {name.replace("_dialogs", ""): n for name, n in host.stats(self).items()}
 
     def shm_used(self):
-        return int(self.rpc.call("core.shmmem")["used"])
+        return host.shm_used(self)
 
     def shm_sites(self):
-        """Shared memory by "module: where it was allocated"."""
-        out, name = {}, ""
-        for item in self.rpc.call("mod.stats", "all", "shm"):
-            if isinstance(item, str):
-                name = item.partition(": ")[2] or name
-            else:
-                out.update({"%s: %s" % (name, k): v for k, v in item.items() if k != "Total"})
-        return out
+        return host.shm_sites(self)

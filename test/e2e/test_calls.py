@@ -5,6 +5,7 @@ import re
 import time
 
 from base import CONFIRMED, CONFIRMED_NA, DELETED, DOWN, EARLY, UNCONFIRMED, UP, ProxyCase
+from hosts import host
 
 
 class Life(ProxyCase):
@@ -179,7 +180,7 @@ class Life(ProxyCase):
         c.ring()
         c.cancel()
         c.a.recv(lambda m: m.code == 200 and m.method == "CANCEL")
-        c.got(487)
+        c.got(host.CANCELLED, 6)
         self.wait_state(c, DELETED)
         self.assertStats(processed=1, failed=1)
 

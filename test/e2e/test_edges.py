@@ -5,6 +5,7 @@ end of a call, contacts unfit for a request of ours, the proxy's own BYEs in its
 import socket
 
 from base import CONFIRMED, CONFIRMED_NA, DELETED, DOWN, EARLY, UP, ProxyCase, say
+from hosts import dialect
 from test_validate import GUARD
 
 
@@ -65,11 +66,12 @@ class Suspended(ProxyCase):
 
     seconds = 8
     options = {
-        "modules": ("async",),
-        "extra": "async_workers=2\nroute[RESUMED] {\n\tloose_route();\n\t%s\troute(RELAY);\n\texit;\n}\n"
+        "modules": dialect(kamailio=("async",), opensips=()),
+        "extra": dialect(kamailio="async_workers=2\n", opensips="") + "route[RESUMED] {\n\tloose_route();\n\t%s\troute(RELAY);\n\texit;\n}\n"
                  % say("resumed $rm $DLG_status $DLG_dir"),
     }
-    hooks = {"first": 'if (is_present_hf("X-Async")) { async_task_route("RESUMED"); exit; }'}
+    hooks = {"first": 'if (is_present_hf("X-Async")) { %s exit; }' % dialect(
+        kamailio='async_task_route("RESUMED");', opensips="async(usleep(1000), RESUMED);")}
     later = (["X-Async", "yes"],)
 
     def test_bye(self):

@@ -3,6 +3,7 @@
 
 import unittest
 
+from hosts import Native, dialect, only
 from proxy import Proxy
 from test_params import our_errors
 
@@ -113,7 +114,7 @@ class ProfileScripts(unittest.TestCase):
                 self.assertIn(words, ours[0])
 
     def refuse_by_host(self, body):
-        """The number or kind of arguments is wrong: Kamailio says so."""
+        """The number or kind of arguments is wrong: the host says so."""
         with self.subTest(body=body):
             self.proxy(body).start_fails()
 
@@ -138,8 +139,9 @@ class ProfileScripts(unittest.TestCase):
     def test_bad_limits(self):
         for limit in ("", "x", "-1", "1.5", "2x", "0x10", "+1", "1 2", "4294967295", "99999999999999999999"):
             said = '"%s" is not a limit (a number from 0 to 4294967294)' % limit
-            self.refuse('set_dlg_profile_limit("inb", "%s");' % limit, "set_dlg_profile_limit(): " + said)
-            self.refuse('set_dlg_profile_limit("caller", "$fu", "%s");' % limit, "set_dlg_profile_limit(): " + said)
+            if limit in dialect(kamailio=(limit,), opensips=("-1",)):  # OpenSIPS itself wants a number there
+                self.refuse('set_dlg_profile_limit("inb", "%s");' % limit, "set_dlg_profile_limit(): " + said)
+                self.refuse('set_dlg_profile_limit("caller", "$fu", "%s");' % limit, "set_dlg_profile_limit(): " + said)
             if limit:
                 self.refuse('set_dlg_profile_limits("inb <= %s");' % limit, "set_dlg_profile_limits(): " + said)
 
@@ -151,16 +153,24 @@ class ProfileScripts(unittest.TestCase):
 
     def test_output_variables(self):
         """The first is the manual's own example, which forgets the size."""
-        for rest in ('"$fu"', '"v", "$fu"', '"size"', '"$ru"', '"v", "$dlg_val(x)"', '""', '"$DLG_flags"', '"$avp(x"'):
+        no_variables = ('"size"', '""', '"$avp(x"')
+        for rest in ('"$fu"', '"v", "$fu"', '"$ru"', '"v", "$dlg_val(x)"', '"$DLG_flags"') + dialect(
+                kamailio=no_variables, opensips=()):
             self.refuse('get_profile_size("caller", %s);' % rest,
-                        'get_profile_size(): "%s" is not the name of an AVP or script variable' % rest.split('"')[-2])
+                        "get_profile_size(): " + dialect(
+                            kamailio='"%s" is not the name of an AVP or script variable' % rest.split('"')[-2],
+                            opensips="the output must be an AVP or script variable"))
 
     def test_bad_variables(self):
         for body in ('set_dlg_profile("$nosuch", "x");', 'set_dlg_profile("caller", "$nosuch(x)");',
-                     'is_in_profile("caller", "$fu(");', 'set_dlg_profile_limit("inb", "$nosuch");',
+                     'is_in_profile("caller", "$fu(");',
                      'set_dlg_profile_limits("caller = $nosuch <= 5");', 'set_dlg_profile_limits("$nosuch <= 5");'):
             function = body.split("(")[0]
             self.refuse(body, "%s(): unknown variable in \"" % function)
+
+    @only("kamailio", "on OpenSIPS a number is no text with variables in it")
+    def test_bad_variable_for_a_limit(self):
+        self.refuse('set_dlg_profile_limit("inb", "$nosuch");', 'set_dlg_profile_limit(): unknown variable in "')
 
     def test_number_of_arguments(self):
         for body in ("set_dlg_profile();", 'set_dlg_profile("inb", "v", "5");', "unset_dlg_profile();",
@@ -170,11 +180,21 @@ class ProfileScripts(unittest.TestCase):
                      "set_dlg_profile_limits();", 'set_dlg_profile_limits("inb <= 5", "caller <= 6");'):
             self.refuse_by_host(body)
 
+    @only("kamailio", "OpenSIPS has another idea of quotes, see the next test")
     def test_without_quotes_where_constants_must_be(self):
         """Output variables and lists of limits are no expressions."""
         for body in ("get_profile_size(\"inb\", $var(x));", "get_profile_size(\"caller\", $fu, $avp(x));",
                      "set_dlg_profile_limits($var(x));"):
             self.refuse_by_host(body)
+
+    @only("opensips", "Kamailio has another idea of quotes, see the test before")
+    def test_quotes_where_numbers_and_variables_must_be(self):
+        for body in ('get_profile_size("inb", , "$var(x)");', 'get_profile_size("inb", "$var(x)");',
+                     'set_dlg_profile_limit("inb", , "5");', 'set_dlg_profile_limit("inb", "5");',
+                     "set_dlg_profile_limits($var(x));", 'set_dlg_profile("caller", 5);', "set_dlg_flag(3);",
+                     'fetch_dlg_value("a", "$var(x)");'):
+            with self.subTest(body=body):
+                Proxy(params=dict(LISTS), script=Native("route {\n%s\n}\n" % body)).start_fails()
 
     def test_everything_that_is_allowed(self):
         """All functions in all routes, with constants and variables, quoted or not."""
@@ -184,18 +204,19 @@ class ProfileScripts(unittest.TestCase):
 	unset_dlg_profile("inb"); unset_dlg_profile("caller"); unset_dlg_profile("caller", "$fu"); unset_dlg_profile($var(p));
 	if (is_in_profile("inb")) { $var(y) = 1; }
 	if (!is_in_profile("caller", "XX")) { $var(y) = 1; }
-	if (is_in_profile($var(p), $var(v) + "x")) { $var(y) = 1; }
+	if (is_in_profile($var(p), %s)) { $var(y) = 1; }
 	get_profile_size("inb", "$avp(size)"); get_profile_size("caller", "$fu", "$avp(size)");
 	get_profile_size("caller", "$var(size)"); get_profile_size("$var(p)", "", "$avp(i:3)");
 	if (set_dlg_profile_limit("inb", "5")) { $var(y) = 1; }
 	if (set_dlg_profile_limit("caller", "$fu", "5")) { $var(y) = 1; }
 	set_dlg_profile_limit("caller", "x", "$var(max)"); set_dlg_profile_limit($var(p), $fu, 5); set_dlg_profile_limit("inb", 0);
-	set_dlg_profile_limit("inb", "4294967294");
+	set_dlg_profile_limit("inb", "%s");
 	set_dlg_profile_limits("caller = $fu <= 2; trunk = gw1 <= 100; caller <= 5000");
 	set_dlg_profile_limits(" ;inb<=0; ;$var(p) = $(fu{s.tolower}) x <= $var(max) ");
 	set_dlg_profile_limits("caller = a = b <= 3");
 	set_dlg_profile_limits("%s");
-""" % ";".join(["inb <= 5"] * 32)
+""" % (dialect(kamailio='$var(v) + "x"', opensips="$var(v)"), dialect(kamailio="4294967294", opensips="2147483647"),
+       ";".join(["inb <= 5"] * 32))
         script = "request_route { %s }\n" % body
         for route in ANY_ROUTE:
             script += "%s {\n%s\n}\n" % (route, body)

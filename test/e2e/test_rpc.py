@@ -4,9 +4,11 @@
 import re
 
 from base import CONFIRMED, DELETED, EARLY, ProxyCase
+from hosts import only
 from rpc import RpcError
 
 
+@only("kamailio", "RPC and kamcmd")
 class Rpc(ProxyCase):
     seconds = 15
     options = {"modules": ("counters",)}
@@ -132,6 +134,7 @@ class Rpc(ProxyCase):
         self.assertStats(processed=2, failed=1)
 
 
+@only("kamailio", "RPC and kamcmd")
 class LongLists(ProxyCase):
     """A structured reply is built in memory: long lists come in parts, each of which says where the next begins."""
 

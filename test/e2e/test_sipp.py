@@ -5,6 +5,7 @@ import os
 import time
 
 from base import ProxyCase, audit
+from hosts import host
 from sip import SLOW
 from sipp import Pair
 
@@ -62,11 +63,11 @@ class Load(ProxyCase):
         """Wait until every dialog and every transaction is gone; shared memory in use then."""
         def empty():
             return (not self.proxy.fifo.dialogs() and
-                    self.proxy.rpc.call("tm.stats")["current"] == 0)
+                    host.transactions(self.proxy) == 0)
         end = time.monotonic() + timeout * SLOW
         while not empty():
-            self.assertLess(time.monotonic(), end, "left: %r, %r" % (
-                self.proxy.rpc.call("tm.stats"), [(d["hash"], d["state"]) for d in self.proxy.fifo.dialogs()][:10]))
+            self.assertLess(time.monotonic(), end, "left: %d transactions, %r" % (
+                host.transactions(self.proxy), [(d["hash"], d["state"]) for d in self.proxy.fifo.dialogs()][:10]))
             time.sleep(0.5)
         used = -1
         while used != self.proxy.shm_used():  # tm frees some things with a delay

@@ -9,6 +9,7 @@ import socket
 import time
 
 from base import CONFIRMED, CONFIRMED_NA, DELETED, DOWN, EARLY, UP, ProxyCase
+from hosts import host
 from sip import UA, Msg, loopback, unique
 from test_expiry import FLAG
 
@@ -93,7 +94,7 @@ class TcpCase(ProxyCase):
     options = {"tcp": True}
     hooks = {"initial": FLAG + "$fs = $hdr(X-Out);\n\trecord_route();\n\tcreate_dialog();"}
     tcp = ("a", "b")
-    allowed = (r"receive_fd\(\): EOF on",)  # what Kamailio's TCP processes say when it stops
+    allowed = (host.COMPLAINTS["tcp stop"],)
 
     def call(self, *args, **kw):
         c = super().call(*args, **kw)
@@ -225,8 +226,7 @@ class TcpGone(TcpCase):
 
     seconds = 20
     params = {"bye_on_timeout_flag": 6, "default_timeout": 2}
-    allowed = TcpCase.allowed + (r"tcpconn_1st_send\(\)|msg_send_buffer\(\): tcp_send failed",
-                                 r"send_prepared_request_impl\(\)")
+    allowed = TcpCase.allowed + (host.COMPLAINTS["tcp gone"],)
 
     def setUp(self):
         super().setUp()

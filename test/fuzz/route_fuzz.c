@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Route sets: entries, counts, slices and reversal agree with each other whatever the text.
+/* Route sets: entries, counts, slices and reversal agree with each other whatever the text; header
+ * fields and tags lie within it.
  * Input: skip, take, then the list. */
 
 #include "fuzz.h"
+#include "../../dlg_header.h"
 #include "../../dlg_route.h"
 
 /* An entry with an open quote or bracket swallows what comes behind it: only the last can. */
@@ -84,6 +86,19 @@ static void check_reversal(struct dlg_str list, unsigned skip, unsigned take)
 	dlg_buf_free(&again);
 }
 
+/* The same text as header fields: each lies behind the one before. */
+static void check_fields(struct dlg_str text)
+{
+	struct dlg_str rest = text, name, body;
+
+	while (dlg_header_next(&rest, &name, &body) == 0) {
+		MUST(name.len && fuzz_within(name, text) && fuzz_within(body, text));
+		MUST(!body.len || body.s + body.len <= rest.s);
+		MUST(fuzz_within(dlg_route_tag(body), body));
+	}
+	MUST(fuzz_within(rest, text));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct dlg_str list = fuzz_text(data, size);
@@ -92,6 +107,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (list.len > 20000) /* the pieces are looked at again and again */
 		return 0;
+	check_fields(list);
 	closed = check_entries(list);
 	check_slice(list, 0, UINT32_MAX);
 	check_slice(list, skip, take);

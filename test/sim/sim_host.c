@@ -462,14 +462,22 @@ int host_msg_info(struct host_msg *msg, struct host_info *out)
 	return 0;
 }
 
+struct dlg_str host_msg_to_tag(struct host_msg *msg)
+{
+	outside_locks("host_msg_to_tag()");
+	return field(msg, SIM_TO_TAG);
+}
+
 struct dlg_str host_msg_contact(struct host_msg *msg)
 {
 	outside_locks("host_msg_contact()");
 	return field(msg, SIM_CONTACT);
 }
 
-int host_msg_header(struct host_msg *msg, enum host_header name, int i, struct dlg_str *body)
+int host_msg_header(struct host_msg *msg, enum host_header name, struct host_walk *walk,
+		    struct dlg_str *body)
 {
+	int i = walk->begun++;
 	int f = (name == HOST_ROUTE ? SIM_ROUTE : SIM_RECORD_ROUTE) + i;
 
 	outside_locks("host_msg_header()");

@@ -339,6 +339,71 @@ START_TEST(random_use_keeps_the_table_right)
 }
 END_TEST
 
+/* A row as it comes back at start. Returns 1, or 0 when there is one of that name. */
+static int restore(uint32_t id)
+{
+	struct dlg_hash_new in = sample("call", id);
+	struct dlg_cell *dlg = dlg_hash_new_cell(&in);
+	int linked;
+
+	ck_assert_ptr_nonnull(dlg);
+	linked = dlg_hash_link(dlg, id, DLG_EV_RESTORE);
+	if (!linked)
+		dlg_hash_discard(dlg);
+	return linked;
+}
+
+/* End and free the dialog of that id. */
+static void drop_id(uint32_t id)
+{
+	struct dlg_cell *dlg = dlg_hash_get(0, id, DLG_BY_LOCAL);
+
+	ck_assert_ptr_nonnull(dlg);
+	ck_assert_uint_eq(dlg->h_id, id);
+	dlg_hash_lock(dlg);
+	dlg_state_apply_locked(dlg, DLG_EV_BYE);
+	dlg_hash_unlock(dlg);
+	ck_assert_int_eq(dlg_hash_release(dlg), 1);
+}
+
+/* A heap gives its rows in any order. */
+START_TEST(rows_come_back_in_any_order)
+{
+	uint32_t ids[200];
+
+	init(1);
+	for (uint32_t i = 0; i < 100; i++)
+		ck_assert_int_eq(restore(1 + i * 37 % 100), 1);
+	for (uint32_t i = 0; i < 100; i++)
+		ck_assert_int_eq(restore(1 + i * 53 % 100), 0);
+	check(100);
+	ck_assert_uint_eq(list(16, ids), 100);
+	for (uint32_t i = 0; i < 100; i++)
+		ck_assert_uint_eq(ids[i], i + 1);
+	for (uint32_t i = 0; i < 100; i++)
+		drop_id(1 + i * 71 % 100);
+	check_empty();
+}
+END_TEST
+
+/* After the last id comes the first one, which a restored dialog may have: each is freed itself. */
+START_TEST(two_of_one_id_are_not_mixed_up)
+{
+	struct dlg_cell *younger;
+
+	init(1);
+	ck_assert_int_eq(restore(1), 1);
+	ck_assert_int_eq(restore(UINT32_MAX), 1);
+	younger = add("other", 1);
+	ck_assert_uint_eq(younger->h_id, 1);
+	drop(younger);
+	check(2);
+	drop_id(1);
+	drop_id(UINT32_MAX);
+	check_empty();
+}
+END_TEST
+
 START_TEST(legs_are_found_by_tag)
 {
 	struct dlg_cell *dlg;
@@ -425,7 +490,8 @@ int main(void)
 				    ids_use_all_32_bits, pages_show_each_dialog_once_in_order,
 				    pages_end_however_old_a_dialog_is,
 				    dialogs_freed_between_two_pages_confuse_nothing,
-				    random_use_keeps_the_table_right, legs_are_found_by_tag,
+				    random_use_keeps_the_table_right, rows_come_back_in_any_order,
+				    two_of_one_id_are_not_mixed_up, legs_are_found_by_tag,
 				    texts_beyond_64_kb_are_refused, the_hash_never_changes,
 				    names_in_log_lines_are_bounded, NULL },
 			60);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "../../dlg_lock.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -84,6 +85,49 @@ START_TEST(a_dead_owner_is_taken_over)
 }
 END_TEST
 
+/* The host's main process waits for its children before it stops us; a test need not. */
+START_TEST(an_owner_that_nobody_waited_for_is_taken_over)
+{
+	siginfo_t info;
+	pid_t pid;
+
+	init();
+	pid = fork();
+	if (!pid) {
+		dlg_lock_get(&shared->lock, DLG_LOCK_ENTRY);
+		_exit(0);
+	}
+	ck_assert_int_eq(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT), 0);
+	dlg_lock_get(&shared->lock, DLG_LOCK_ENTRY);
+	ck_assert_uint_eq(dlg_lock_takeovers(), 1);
+	dlg_lock_put(&shared->lock, DLG_LOCK_ENTRY);
+	ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+}
+END_TEST
+
+/* Longer than a sleeper's patience: a slow owner is no dead one. */
+START_TEST(a_slow_owner_keeps_the_lock)
+{
+	int status;
+	pid_t pid;
+
+	init();
+	pid = fork();
+	if (!pid) {
+		while (!__atomic_load_n(&shared->lock.word, __ATOMIC_ACQUIRE))
+			poll(NULL, 0, 1);
+		dlg_lock_get(&shared->lock, DLG_LOCK_ENTRY);
+		_exit(shared->count == 1 && dlg_lock_takeovers() == 0 ? 0 : 1);
+	}
+	dlg_lock_get(&shared->lock, DLG_LOCK_ENTRY);
+	poll(NULL, 0, 350);
+	shared->count = 1;
+	dlg_lock_put(&shared->lock, DLG_LOCK_ENTRY);
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+END_TEST
+
 #ifdef DLG_DEBUG
 static void break_order(enum dlg_lock_kind first, enum dlg_lock_kind second)
 {
@@ -117,6 +161,8 @@ int main(void)
 	return unit_run("dlg_lock",
 			UNIT_TESTS{ held_says_what_this_process_owns, processes_exclude_each_other,
 				    a_dead_owner_is_taken_over,
+			    an_owner_that_nobody_waited_for_is_taken_over,
+			    a_slow_owner_keeps_the_lock,
 #ifdef DLG_DEBUG
 				    debug_builds_check_the_order,
 #endif

@@ -172,6 +172,27 @@ START_TEST(a_target_has_no_header_part)
 }
 END_TEST
 
+static void check_tag(const char *body, const char *tag)
+{
+	ck_assert_view(dlg_route_tag(dlg_str_of(body)), tag);
+}
+
+START_TEST(a_tag_is_found_in_every_form_of_header)
+{
+	check_tag("<sip:a@b>;tag=x1", "x1");
+	check_tag("\"A ;tag=no\" <sip:a@b;tag=no?tag=no>;p=\";tag=no;\";TAG = y.2 ;q", "y.2");
+	check_tag("sip:a@b;tag=z", "z");
+	check_tag("<sip:a@b>;tagged=1\r\n ;tag\t=\r\n t3", "t3");
+	check_tag("<sip:a@b>;tag=first;tag=second", "first");
+	check_tag("<sip:a@b>", "");
+	check_tag("<sip:a@b>;tag", "");
+	check_tag("<sip:a@b>;tag=", "");
+	check_tag("<sip:a@b;tag=inside", "");
+	check_tag(";", "");
+	check_tag("", "");
+}
+END_TEST
+
 int main(void)
 {
 	return unit_run(
@@ -181,6 +202,7 @@ int main(void)
 			    slices_forward_and_reversed, uris_equal_in_rfc_3261_19_1_4,
 			    uris_different_in_rfc_3261_19_1_4, uris_compare_piece_by_piece,
 			    d24_user_part_is_case_sensitive, no_bytes_crash_the_parsers,
-			    a_target_has_no_header_part, NULL },
+			    a_target_has_no_header_part,
+			    a_tag_is_found_in_every_form_of_header, NULL },
 		20);
 }

@@ -164,6 +164,23 @@ START_TEST(the_secret_hash_is_siphash)
 }
 END_TEST
 
+START_TEST(graphic_is_every_byte_but_blanks_and_controls)
+{
+	char text[20];
+
+	for (int c = 0; c < 256; c++) {
+		for (size_t at = 0; at < sizeof(text); at++) {
+			memset(text, 'x', sizeof(text));
+			text[at] = (char)c;
+			ck_assert_int_eq(
+				dlg_str_is_graphic((struct dlg_str){ text, sizeof(text) }),
+				c > ' ' && c != 127);
+		}
+	}
+	ck_assert(dlg_str_is_graphic(DLG_STR_NONE));
+}
+END_TEST
+
 /* Of dlg_str_hash() a collision is known. */
 START_TEST(collisions_do_not_survive_a_secret)
 {
@@ -185,6 +202,7 @@ int main(void)
 				    buffer_text_is_terminated,
 				    buffer_without_memory_keeps_what_it_has,
 				    control_bytes_become_dots,
+				    graphic_is_every_byte_but_blanks_and_controls,
 				    the_hash_stays_what_it_was, the_secret_hash_is_siphash,
 				    collisions_do_not_survive_a_secret, NULL },
 			10);

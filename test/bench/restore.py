@@ -1,0 +1,213 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""How fast dialogs come back from a database, against fetching the same rows and doing nothing.
+
+usage: restore.py [KIND...]     sqlite, mysql, postgres, and host: through the real proxy, with the
+                                host's own module beside it (SQLite); all of them if none is named
+
+Environment: BENCH_ROWS (1000000), BENCH_ROUNDS (3), BENCH_STOCK_ROWS (100000) of the host's own module,
+BENCH_PATIENCE (300), seconds that a proxy may take to start.
+
+The rows are plain calls whose lifetimes differ; "postgres" has them in no order, as a heap that was
+written for a while. Fetching and restoring take turns. Every value is in build/bench/restore.csv."""
+
+import csv
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import databases
+from host import MODULE, NONE, OURS, ROOT, STOCK, BenchProxy, RpcError, proxy
+
+ROWS = int(os.environ.get("BENCH_ROWS", "1000000"))
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
+STOCK_ROWS = int(os.environ.get("BENCH_STOCK_ROWS", "100000"))
+PATIENCE = float(os.environ.get("BENCH_PATIENCE", "300"))
+RATE, FACTOR = 200000, 2  # goals: rows a second, or that much slower than fetching alone
+DRIVERS = os.path.dirname(MODULE)
+PROGRAM = os.path.join(DRIVERS, "test", "bench", "restore")
+FIELDS = ("what", "round", "rows", "seconds", "cpu")
+HOST_SHM, HOST_PKG = 2048, 1024  # MB; the host's own module has all rows in private memory
+
+
+def run(url, *args):
+    """(rows, seconds, CPU seconds of the process)"""
+    out = subprocess.run([PROGRAM, DRIVERS, url, *[str(a) for a in args]], check=True, stdout=subprocess.PIPE,
+                         text=True).stdout.split()
+    return int(out[0]), float(out[1]), float(out[2])
+
+
+def start_over(url):
+    """The engine over the table. Nothing of the journal is left for the next one."""
+    journal = tempfile.mkdtemp(prefix="dlgbench.")
+    try:
+        return run(url, "start", journal)
+    finally:
+        shutil.rmtree(journal)
+
+
+class Results:
+    def __init__(self):
+        self.values = {}
+        path = os.path.join(ROOT, "build", "bench", "restore.csv")
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        self.file = open(path, "w", newline="")
+        self.out = csv.writer(self.file)
+        self.out.writerow(FIELDS)
+
+    def add(self, what, turn, result):
+        rows, seconds, cpu = result
+        self.values.setdefault(what, []).append(result)
+        self.out.writerow((what, turn, rows, "%.3f" % seconds, "%.3f" % cpu if cpu else ""))
+        self.file.flush()
+
+    def rate(self, what):
+        return statistics.median(rows / seconds for rows, seconds, _ in self.values[what])
+
+
+def goal(fetched, restored):
+    """What is wanted, in words, and whether it is met."""
+    if fetched >= RATE:
+        return "at least %d/s: %s" % (RATE, "met" if restored >= RATE else "not met")
+    return "at least 1/%d of fetching: %s" % (FACTOR, "met" if restored * FACTOR >= fetched else "not met")
+
+
+def compare(kind, results):
+    database = databases.dbserver.start(kind)
+    try:
+        databases.make_our_table(database.url)
+        run(database.url, "fill", ROWS)
+        if kind == "mysql":  # a cold cache is not what is measured
+            run(database.url, "raw")
+        for turn in range(1, ROUNDS + 1):
+            results.add(kind + " fetch", turn, run(database.url, "raw"))
+            results.add(kind + " restore", turn, start_over(database.url))
+    finally:
+        database.remove()
+    fetched, restored = results.rate(kind + " fetch"), results.rate(kind + " restore")
+    print("%-10s %12d %12.0f %12.0f %9.2f   %s" % (kind, ROWS, fetched, restored, fetched / restored,
+                                                 goal(fetched, restored)), flush=True)
+
+
+# ---- through the real proxy
+
+def make_proxy(module, url):
+    params = {}
+    if url:
+        params.update(db_mode=1, db_url=url)
+    p = BenchProxy(module, params, children=1, shm=HOST_SHM, drivers=("db_sqlite",) if url and module == STOCK else ())
+    if url and module == OURS:
+        p.params["db_journal_dir"] = p.dir
+    p.allow("")
+    return p
+
+
+def make_wrapper(directory):
+    """A program to run in the place of the host, which gives it more private memory."""
+    path = os.path.join(directory, "kamailio")
+    with open(path, "w") as f:
+        f.write('#!/bin/sh\nexec %s "$@" -M %d\n' % (proxy.KAMAILIO, HOST_PKG))
+    os.chmod(path, 0o755)
+    return path
+
+
+def wait_ready(p, until):
+    """The socket of commands answers once everything is initialized."""
+    while True:
+        try:
+            return p.rpc.call("core.version", timeout=1)
+        except (OSError, RpcError):
+            if time.monotonic() > until or p.proc.poll() is not None:
+                raise RuntimeError("the proxy does not start:\n" + p.log()[-2000:]) from None
+            time.sleep(0.01)
+
+
+def started(p):
+    """Seconds until it answers."""
+    began = time.monotonic()
+    p.spawn()
+    wait_ready(p, began + PATIENCE)
+    return time.monotonic() - began
+
+
+def count(p):
+    return int(p.rpc.call("stats.get_statistics", "active_dialogs")[0].rpartition("=")[2])
+
+
+def start_host(module, url, ports, rows):
+    p = make_proxy(module, url)
+    p.ip, p.ports, p.port = ports
+    try:
+        seconds = started(p)
+        if rows and count(p) != rows:
+            raise RuntimeError("%s: %d of %d dialogs came back:\n%s" % (module, count(p), rows, p.log()[-2000:]))
+        return seconds
+    finally:
+        p.kill()
+
+
+STOCK_COLUMNS = ("hash_entry, hash_id, callid, from_uri, from_tag, to_uri, to_tag, caller_cseq, callee_cseq, "
+                 "caller_contact, callee_contact, caller_sock, callee_sock, state, start_time, timeout, sflags, "
+                 "iflags, req_uri")
+
+
+def fill_stock(database, sock):
+    """Rows of the host's own module, in order of their key, each with a time of its own."""
+    now = int(time.time())
+    db = database.files[STOCK].connect()
+    db.executemany(
+        "INSERT INTO dialog (%s) VALUES (%s)" % (STOCK_COLUMNS, ",".join("?" * len(STOCK_COLUMNS.split(",")))),
+        ((n % 4096, n + 1, "%08x-%07d@192.0.2.17" % (n * 2654435761 % 2**32, n), "sip:alice@192.0.2.17:5060", "a%08x" % n,
+          "sip:bob@198.51.100.9:5060", "b%08x" % n, "1", "0", "sip:alice@192.0.2.17:5060",
+          "sip:bob@198.51.100.9:5060", sock, sock, 4, now, now + 86400 + n * 2654435761 % 2**32 % 43200, 0, 0,
+          "sip:bob@198.51.100.9:5060") for n in range(STOCK_ROWS)))
+    db.commit()
+    db.close()
+
+
+def compare_hosts(results):
+    directory = tempfile.mkdtemp(prefix="dlgbench.")
+    proxy.KAMAILIO = make_wrapper(directory)
+    probe = make_proxy(NONE, None)
+    probe.choose_ports()
+    ports = probe.ip, probe.ports, probe.port
+    probe.kill()
+    sock = "udp:%s:%d" % (ports[0], ports[2])
+    database = databases.Sqlite()
+    database.start()
+    try:
+        run(database.url, "fill", ROWS, sock)
+        fill_stock(database, sock)
+        for turn in range(1, ROUNDS + 1):
+            empty = start_host(NONE, None, ports, 0)
+            results.add("host ours", turn, (ROWS, start_host(OURS, database.url, ports, ROWS) - empty, 0))
+        if STOCK_ROWS:
+            results.add("host stock", 1, (STOCK_ROWS, start_host(STOCK, database.stock_url, ports, STOCK_ROWS) - empty, 0))
+    finally:
+        database.stop()
+        shutil.rmtree(directory)
+    for what in ("host ours", "host stock"):
+        if what in results.values:
+            rows, seconds, _ = results.values[what][-1]
+            print("%-10s %12d %12s %12.0f %9s   %s" % (what, rows, "", results.rate(what), "",
+                                                     goal(RATE, results.rate(what)) if what == "host ours" else ""))
+
+
+def main():
+    kinds = sys.argv[1:] or ["sqlite", "mysql", "postgres", "host"]
+    results = Results()
+    print("\nRestoring dialogs, medians of %d rounds\n" % ROUNDS)
+    print("%-10s %12s %12s %12s %9s" % ("", "rows", "fetched/s", "restored/s", "ratio"))
+    for kind in kinds:
+        if kind == "host":
+            compare_hosts(results)
+        else:
+            compare(kind, results)
+
+
+if __name__ == "__main__":
+    main()

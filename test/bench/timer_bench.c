@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What timers cost with ten dialogs, ten thousand and a million, whose lifetimes are mixed; and what
+ * it takes to end twenty thousand dialogs in one second.
+ *
+ * "one dialog again" shows the wheel: with any number of others it costs the same. "any dialog" comes
+ * from memory if there are many, and so do its neighbours in the wheel; the reading is measured
+ * beside it.
+ *
+ * Environment: BENCH_SECONDS (5), of measuring in all. */
+#include <stdlib.h>
+
+#include "../../dlg_handlers.h"
+#include "../sim/sim_host.h"
+#include "bench.h"
+
+enum { HASH_SIZE = 4096, ROUNDS = 9, BATCH = 256 };
+
+static const double MOST = 1.5; /* "flat": a million against ten */
+
+const char *bench_name = "timer_bench";
+
+enum op { REARM_AGAIN, REARM_ANY, DISARM_ARM_ANY, READ_ANY, OPS };
+
+static const char *const op_names[OPS] = {
+	"re-arm one dialog again", "re-arm any dialog", "disarm and arm any dialog",
+	"reading any dialog alone",
+};
+
+static const unsigned sizes[] = { 10, 10000, 1000000 };
+enum { SIZES = sizeof(sizes) / sizeof(sizes[0]) };
+
+static struct dlg_cell **cells;
+static unsigned n_cells;
+static int64_t slice;
+static uint64_t sum; /* so that nothing is left out */
+
+static void make_dialogs(unsigned n)
+{
+	bench_start(HASH_SIZE);
+	n_cells = n;
+	cells = malloc(n * sizeof(*cells));
+	bench_check(cells != NULL, "memory");
+	for (unsigned i = 0; i < n; i++)
+		cells[i] = bench_call(i, bench_lifetime(i));
+}
+
+/* Whoever unlinks writes to both neighbours. */
+static void read_link(const struct dlg_cell *dlg)
+{
+	const struct dlg_timer_link *l = (const void *)((const char *)&dlg->timer + (sum >> 63));
+
+	sum = ((uint64_t)(uintptr_t)*l->prev + (l->next ? l->next->deadline : 0) + l->deadline) >> 1;
+}
+
+/* The lock of the entry is not part of it: the caller has it for other reasons. */
+static void one(enum op op, struct dlg_cell *dlg, uint32_t deadline)
+{
+	if (op == READ_ANY) {
+		read_link(dlg);
+		return;
+	}
+	if (op == DISARM_ARM_ANY)
+		dlg_timer_disarm_locked(dlg);
+	dlg_timer_arm_locked(dlg, deadline);
+}
+
+static int64_t batch(enum op op)
+{
+	static struct { struct dlg_cell *dlg; uint32_t deadline; } todo[BATCH];
+	int64_t start;
+
+	for (int i = 0; i < BATCH; i++) {
+		todo[i].dlg = cells[op == REARM_AGAIN ? 0 : sim_below(n_cells)];
+		todo[i].deadline = dlg_timer_after(bench_lifetime((unsigned)sim_random()));
+	}
+	start = bench_cpu();
+	for (int i = 0; i < BATCH; i++)
+		one(op, todo[i].dlg, todo[i].deadline);
+	return bench_cpu() - start;
+}
+
+static double measure(int op)
+{
+	int64_t until = bench_now(CLOCK_MONOTONIC) + slice, cpu = 0;
+	unsigned done = 0;
+
+	do {
+		cpu += batch((enum op)op);
+		done += BATCH;
+	} while (bench_now(CLOCK_MONOTONIC) < until);
+	return (double)cpu / done;
+}
+
+static double figure[SIZES][OPS][ROUNDS];
+
+static void play(void)
+{
+	struct bench_child c[SIZES];
+
+	for (int s = 0; s < SIZES; s++)
+		c[s] = bench_spawn(make_dialogs, sizes[s], measure);
+	for (int round = 0; round < ROUNDS; round++) {
+		for (int op = 0; op < OPS; op++) {
+			for (int s = 0; s < SIZES; s++)
+				figure[s][op][round] = bench_ask(&c[s], op);
+		}
+	}
+	for (int s = 0; s < SIZES; s++)
+		bench_end(&c[s]);
+}
+
+static void write_csv(void)
+{
+	FILE *f = bench_csv("timer", "timers,what,round,ns");
+
+	for (int s = 0; s < SIZES; s++) {
+		for (int op = 0; op < OPS; op++) {
+			for (int r = 0; r < ROUNDS; r++)
+				fprintf(f, "%u,%s,%d,%.1f\n", sizes[s], op_names[op], r + 1,
+					figure[s][op][r]);
+		}
+	}
+	fclose(f);
+}
+
+/* A million against ten, and against ten with what reading has become slower by. */
+static void print_op(enum op op)
+{
+	double ratio[ROUNDS], of_expected[ROUNDS], r, e;
+
+	for (int i = 0; i < ROUNDS; i++) {
+		double more = figure[SIZES - 1][READ_ANY][i] - figure[0][READ_ANY][i];
+
+		ratio[i] = figure[SIZES - 1][op][i] / figure[0][op][i];
+		of_expected[i] = figure[SIZES - 1][op][i] /
+				 (figure[0][op][i] + (op == REARM_AGAIN ? 0 : more));
+	}
+	r = bench_median(ratio, ROUNDS);
+	e = bench_median(of_expected, ROUNDS);
+	printf("%-27s", op_names[op]);
+	for (int s = 0; s < SIZES; s++)
+		printf(" %8.0f", bench_median(figure[s][op], ROUNDS));
+	if (op != READ_ANY)
+		printf(" %8.2f  %-8s %8.2f  %s", r, bench_verdict(r, MOST), e, bench_verdict(e, MOST));
+	printf("\n");
+}
+
+static void print_timers(void)
+{
+	printf("Timers of mixed lifetimes: ns of CPU time, medians of %d rounds. \"of expected\": "
+	       "against\nten if only reading had become slower. Both ratios: at most %.1f\n\n", ROUNDS,
+	       MOST);
+	printf("%-27s %8s %8s %8s %8s  %-8s %s\n", "", "10", "10000", "1000000", "ratio", "",
+	       "of expected");
+	for (int op = 0; op < OPS; op++)
+		print_op((enum op)op);
+}
+
+/* ---- many that end in one second ---- */
+
+enum { ENDING = 20000, STAYING = 200000 };
+
+enum end { SILENTLY, WITH_BYE, THEN_FREED, ENDS };
+
+static const char *const end_names[ENDS] = {
+	"end, without BYE", "end, with a BYE to each side", "are freed after their linger",
+};
+
+/* Those that end are among others. */
+static void make_ending(unsigned with_bye)
+{
+	bench_start(HASH_SIZE);
+	for (unsigned i = 0; i < STAYING; i++) {
+		int ends = i % (STAYING / ENDING) == 0;
+		struct dlg_cell *dlg = bench_call(i, ends ? 100 : 1000 + bench_lifetime(i));
+
+		if (ends && with_bye)
+			dlg->flags |= DLG_F_BYE_ON_TIMEOUT;
+	}
+	sim_run(99);
+}
+
+/* Microseconds per dialog of the tick in which they are due, or of that of their linger. */
+static double tick(int end)
+{
+	unsigned due = 0, want = ENDING;
+	int64_t cpu = 0;
+
+	if (end == THEN_FREED)
+		sim_sent_all(200);
+	for (int s = 0; s < 120 && due < want; s++) {
+		int64_t start = bench_cpu();
+		unsigned n;
+
+		sim_advance(1000);
+		n = dlg_timer_tick();
+		if (n)
+			cpu += bench_cpu() - start;
+		due += n;
+	}
+	bench_check(due >= want, "dialogs that did not end");
+	return (double)cpu / due / 1e3;
+}
+
+static void print_ends(void)
+{
+	struct bench_child c[] = { bench_spawn(make_ending, 0, tick),
+				   bench_spawn(make_ending, 1, tick) };
+	double us[ENDS];
+	FILE *f = bench_csv("ends", "what,us");
+
+	us[SILENTLY] = bench_ask(&c[0], SILENTLY);
+	us[WITH_BYE] = bench_ask(&c[1], WITH_BYE);
+	us[THEN_FREED] = bench_ask(&c[1], THEN_FREED);
+	printf("\n%d of %d dialogs in one second, in the timer process: CPU time per dialog, and "
+	       "together\n\n", ENDING, STAYING);
+	for (int i = 0; i < ENDS; i++) {
+		printf("%-30s %6.2f us %6.0f ms  less than the second: %s\n", end_names[i], us[i],
+		       us[i] * ENDING / 1e3, bench_verdict(us[i] * ENDING, 1e6));
+		fprintf(f, "\"%s\",%.3f\n", end_names[i], us[i]);
+	}
+	fclose(f);
+	bench_end(&c[0]);
+	bench_end(&c[1]);
+}
+
+int main(void)
+{
+	slice = (int64_t)(bench_seconds(5) * 1e9 / (ROUNDS * OPS * SIZES));
+	play();
+	write_csv();
+	print_timers();
+	print_ends();
+	return 0;
+}
