@@ -109,7 +109,7 @@ enum {
 	OUTCOMES = DLGCB_EARLY | DLGCB_CONFIRMED | DLGCB_FAILED | DLGCB_TERMINATED | DLGCB_EXPIRED,
 };
 
-enum { TOGETHER = SIM_COS, OUTCOME = 256, SERIAL_MAX = 6, SETTLE_S = 2 /* what callbacks wish is done by then */ };
+enum { TOGETHER = SIM_COS, EXPLAINED = 3, OUTCOME = 256, SERIAL_MAX = 6, SETTLE_S = 2 /* what callbacks wish is done by then */ };
 
 /* What happens together. */
 struct combination {
@@ -514,8 +514,8 @@ static void ev_join(void)
 	};
 	struct dlg_cell *dlg = find();
 
-	if (dlg)
-		dlg_profile_join_limited(dlg, wants, 3);
+	if (dlg && dlg_profile_join_limited(dlg, wants, 3) > 0)
+		dlg_db_changed(dlg);
 	dlg_hash_put(dlg, DLG_BY_LOCAL);
 }
 
@@ -523,8 +523,8 @@ static void ev_join_plain(void)
 {
 	struct dlg_cell *dlg = find();
 
-	if (dlg)
-		dlg_profile_join(dlg, w.caller, DLG_STR("b"));
+	if (dlg && dlg_profile_join(dlg, w.caller, DLG_STR("b")) == 0)
+		dlg_db_changed(dlg);
 	dlg_hash_put(dlg, DLG_BY_LOCAL);
 }
 
@@ -532,8 +532,8 @@ static void ev_leave(void)
 {
 	struct dlg_cell *dlg = find();
 
-	if (dlg)
-		dlg_profile_leave(dlg, w.caller, NULL);
+	if (dlg && dlg_profile_leave(dlg, w.caller, NULL))
+		dlg_db_changed(dlg);
 	dlg_hash_put(dlg, DLG_BY_LOCAL);
 }
 
@@ -805,7 +805,7 @@ static void run_event(void *arg)
 	events[*(const enum event *)arg].run();
 }
 
-static sim_co *const each[TOGETHER] = { run_event, run_event, run_event };
+static sim_co *const each[TOGETHER] = { run_event, run_event, run_event, run_event };
 static void *args[TOGETHER];
 
 static void set_args(struct combination *c)
@@ -814,24 +814,29 @@ static void set_args(struct combination *c)
 		args[i] = &c->event[i];
 }
 
+static struct {
+	uint64_t combinations, orders, cut, serial_failed;
+} count;
+
 /* What comes out of the orders without interleaving. */
 static struct {
 	char text[SERIAL_MAX][OUTCOME];
 	unsigned n;
 } serial;
 
-static const unsigned orders[SERIAL_MAX][TOGETHER] = {
+static const unsigned orders[SERIAL_MAX][EXPLAINED] = {
 	{ 0, 1, 2 }, { 1, 0, 2 }, { 0, 2, 1 }, { 2, 0, 1 }, { 1, 2, 0 }, { 2, 1, 0 },
 };
 
 static void run_serial(const struct combination *c)
 {
-	serial.n = c->n == 2 ? 2 : SERIAL_MAX;
+	serial.n = c->n == 2 ? 2 : c->n == EXPLAINED ? SERIAL_MAX : 0;
 	for (unsigned i = 0; i < serial.n && !sim_violated(); i++) {
 		begin(c);
 		sim_sched_run_serially(c->n, each, args, orders[i]);
 		check(serial.text[i]);
 		finish();
+		count.serial_failed += sim_violated() != NULL;
 	}
 }
 
@@ -841,13 +846,11 @@ static void check_outcome(const char *outcome)
 		if (!strcmp(serial.text[i], outcome))
 			return;
 	}
+	if (!serial.n)
+		return; /* too many */
 	sim_violation("no order without interleaving makes \"%s\", but \"%s\" or \"%s\"", outcome,
 		      serial.text[0], serial.text[1]);
 }
-
-static struct {
-	uint64_t combinations, orders, cut;
-} count;
 
 static void print_failure(const struct combination *c)
 {
@@ -858,19 +861,30 @@ static void print_failure(const struct combination *c)
 	fflush(stdout);
 }
 
-static void run_all_orders(struct combination *c, unsigned max)
+static void after_order(void)
 {
 	char outcome[OUTCOME];
 
+	check(outcome);
+	check_outcome(outcome);
+	finish();
+	count.orders++;
+}
+
+/* Depth first; only the first `max` orders unless 0, and then some at random. */
+static void run_all_orders(struct combination *c, unsigned max)
+{
 	set_args(c);
 	run_serial(c);
 	for (sim_sched_search(max); sim_sched_more() && !sim_violated();) {
 		begin(c);
 		sim_sched_run(c->n, each, args);
-		check(outcome);
-		check_outcome(outcome);
-		finish();
-		count.orders++;
+		after_order();
+	}
+	for (unsigned i = 0; i < max / 2 && sim_sched_cut() && !sim_violated(); i++) {
+		begin(c);
+		sim_sched_run_randomly(c->n, each, args);
+		after_order();
 	}
 	count.combinations++;
 	count.cut += (uint64_t)sim_sched_cut();
@@ -896,11 +910,15 @@ static int fits(const struct combination *c, unsigned chosen, enum event e)
 	return c->state != AT_none || !chosen || e == EV_list || c->event[chosen - 1] == e;
 }
 
+static int with_writer; /* only what the writer takes part in: it comes last in the list */
+
 /* Run what follows the events chosen so far, in all ways to choose. */
 static void choose(struct combination *c, unsigned chosen, unsigned max)
 {
 	unsigned first = chosen ? c->event[chosen - 1] : 0;
 
+	if (chosen == c->n && with_writer && first != EV_writer)
+		return;
 	if (chosen == c->n) {
 		run_all_orders(c, max);
 		return;
@@ -915,11 +933,13 @@ static void choose(struct combination *c, unsigned chosen, unsigned max)
 	}
 }
 
-static void report(const char *what, const struct combination *c)
+static void report(const char *what)
 {
-	printf("%s, %s: %" PRIu64 " combinations, %" PRIu64 " orders\n", states[c->state].name,
-	       what, count.combinations, count.orders);
+	printf("%s: %" PRIu64 " combinations, %" PRIu64 " orders, %" PRIu64 " of them redundant; %" PRIu64
+	       " combinations not exhausted\n", what, count.combinations, count.orders,
+	       sim_sched_stats.redundant, count.cut);
 	fflush(stdout);
+	ck_assert_msg(!sim_violated(), "%s", sim_violated());
 }
 
 static void start(char *journal_dir)
@@ -954,9 +974,47 @@ static void run_states(unsigned n, unsigned max)
 		struct combination c = { .state = (enum state)s, .n = n };
 
 		choose(&c, 0, max);
-		report(n == 2 ? "pairs" : "triples", &c);
 	}
-	ck_assert_msg(!sim_violated(), "%s", sim_violated());
+}
+
+/* ---- more than three ---- */
+
+static int is_taken(const struct combination *c, enum event e)
+{
+	for (unsigned i = 0; i < c->n; i++) {
+		if (c->event[i] == e)
+			return 1;
+	}
+	return 0;
+}
+
+static void pick_combination(struct combination *c)
+{
+	*c = (struct combination){ .state = (enum state)(1 + sim_below(AT_N - 1)) };
+	while (c->n < TOGETHER) {
+		enum event e = (enum event)sim_below(EV_N);
+
+		if (may(e, c->state) && !is_taken(c, e))
+			c->event[c->n++] = e;
+	}
+}
+
+static void run_crowds(unsigned n)
+{
+	struct combination c;
+
+	sim_seed(1);
+	while (n-- && !sim_violated()) {
+		pick_combination(&c);
+		set_args(&c);
+		run_serial(&c);
+		begin(&c);
+		sim_sched_run_randomly(c.n, each, args);
+		after_order();
+		count.combinations++;
+		if (sim_violated())
+			print_failure(&c);
+	}
 }
 
 /* ---- one combination by name ---- */
@@ -981,15 +1039,11 @@ static enum event event_of(const char *name)
 
 static void replay(struct combination *c, const char *trace)
 {
-	char outcome[OUTCOME];
-
 	set_args(c);
 	run_serial(c);
 	begin(c);
 	sim_sched_replay(c->n, each, args, trace);
-	check(outcome);
-	check_outcome(outcome);
-	finish();
+	after_order();
 }
 
 /* "STATE EVENT EVENT [EVENT] [DIGITS]": that order, or all of them. */
@@ -1013,14 +1067,6 @@ static void run_named(const char *text)
 	ck_assert_msg(!sim_violated(), "%s: %s", text, sim_violated());
 }
 
-START_TEST(triples)
-{
-	start(NULL);
-	run_states(3, (unsigned)atoi(getenv("MAXO")));
-	printf("cut %lu, orders %lu redundant %lu points %lu switches %lu deepest %u\n", count.cut,sim_sched_stats.orders, sim_sched_stats.redundant, sim_sched_stats.points, sim_sched_stats.switches,sim_sched_stats.deepest);
-}
-END_TEST
-
 START_TEST(named_one)
 {
 	start(NULL);
@@ -1028,10 +1074,86 @@ START_TEST(named_one)
 }
 END_TEST
 
+/* How much, by SIM_INTERLEAVE. */
+static const struct budget {
+	const char *name;
+	unsigned triples; /* orders of one; 0 all */
+	unsigned crowds;
+	int with_writer; /* of pairs with a database only those with the writer */
+} budgets[] = {
+	{ "short", 10, 5000, 1 },
+	{ "full", 0, 100000, 0 },
+};
+
+static const struct budget *budget(void)
+{
+	const char *name = getenv("SIM_INTERLEAVE");
+
+	return name && !strcmp(name, budgets[1].name) ? &budgets[1] : &budgets[0];
+}
+
 START_TEST(pairs)
 {
 	start(NULL);
 	run_states(2, 0);
+	report("pairs");
+}
+END_TEST
+
+START_TEST(triples)
+{
+	start(NULL);
+	run_states(3, budget()->triples);
+	report("triples");
+}
+END_TEST
+
+START_TEST(crowds)
+{
+	start(NULL);
+	run_crowds(budget()->crowds);
+	report("four at a time");
+}
+END_TEST
+
+static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+{
+	(void)st;
+	(void)flag;
+	(void)ftw;
+	return remove(path);
+}
+
+START_TEST(pairs_with_a_database)
+{
+	char dir[] = "/tmp/dlginterleave.XXXXXX";
+
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	start(dir);
+	with_writer = budget()->with_writer;
+	run_states(2, 0);
+	nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	report("pairs, with a database");
+}
+END_TEST
+
+/* ---- does it find anything? ---- */
+
+static const char *const plants[SIM_PLANT_END] = {
+#define X(name, what) [SIM_PLANT_##name] = #name ": " what,
+	SIM_PLANTS_OF_ORDER(X)
+#undef X
+};
+
+/* It is caught, and not before steps alternate. */
+START_TEST(planted_defect_is_caught)
+{
+	start(NULL);
+	sim_plant = (enum sim_plant)_i;
+	run_states(2, 0);
+	ck_assert_msg(sim_violated(), "%s: not caught", plants[_i]);
+	ck_assert_msg(!count.serial_failed, "%s: caught without interleaving", plants[_i]);
+	printf("%s\n\tcaught by order %" PRIu64 "\n", plants[_i], count.orders);
 }
 END_TEST
 
@@ -1078,12 +1200,18 @@ END_TEST
 
 int main(void)
 {
-	const char *one = getenv("SIM_REPLAY");
+	TCase *tcase = tcase_create("interleavings");
 
-	return unit_run("interleavings",
-			getenv("MAXO")?UNIT_TESTS{ triples,NULL}: one ? UNIT_TESTS{ named_one, NULL } :
-			UNIT_TESTS{ pairs, two_ends_at_once, a_leg_answers_while_the_call_is_ended,
+	tcase_set_timeout(tcase, 0);
+	if (getenv("SIM_REPLAY")) {
+		tcase_add_test(tcase, named_one);
+		return unit_run_case("interleavings", tcase);
+	}
+	unit_add(tcase, UNIT_TESTS{ pairs, triples, crowds, pairs_with_a_database, two_ends_at_once,
+				    a_leg_answers_while_the_call_is_ended,
 				    a_call_is_answered_while_it_is_refused,
-				    a_leg_answers_when_the_linger_is_over, NULL },
-			0);
+				    a_leg_answers_when_the_linger_is_over, NULL });
+	tcase_add_loop_test(tcase, planted_defect_is_caught, SIM_PLANT_BEFORE_ORDER + 1,
+			    SIM_PLANT_END);
+	return unit_run_case("interleavings", tcase);
 }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "../../dlg_cb.h"
+#include "../../dlg_db_handler.h"
 #include "../../dlg_hash.h"
 #include "../../dlg_vals.h"
 #include "sim_host.h"
@@ -118,8 +119,8 @@ static void measure(struct footprint *f, const struct print *before, const struc
 {
 	if (before->table != after->table)
 		f->writes |= SIM_OBJ_TABLE;
-	if (before->cell != after->cell)
-		f->writes |= SIM_OBJ_CELL;
+	if (before->cell != after->cell) /* a change may put the mark on the log */
+		f->writes |= SIM_OBJ_CELL | (dlg_db_has_writer() ? SIM_OBJ_LOG : 0);
 	if (before->callbacks != after->callbacks)
 		f->writes |= SIM_OBJ_CALLBACKS;
 	if (before->linger != after->linger)

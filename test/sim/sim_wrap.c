@@ -112,8 +112,27 @@ void __wrap_dlg_lock_get(struct dlg_lock *lock, enum dlg_lock_kind kind)
 		in_entry = 1;
 }
 
+static void hold_late(struct dlg_cell *dlg, enum dlg_holder holder)
+{
+	uint32_t refs;
+
+	sim_plant_hits++;
+	sim_hint = SIM_HINT_LOOKS;
+	dlg_hash_lock(dlg);
+	refs = dlg->refs[holder];
+	__real_dlg_hash_unlock(dlg);
+	sim_hint = SIM_HINT_LOOKS;
+	dlg_hash_lock(dlg);
+	dlg->refs[holder] = refs + 1;
+	__real_dlg_hash_unlock(dlg);
+}
+
 void __wrap_dlg_hash_hold(struct dlg_cell *dlg, enum dlg_holder holder)
 {
+	if (sim_plant == SIM_PLANT_REFERENCE_LOST) {
+		hold_late(dlg, holder);
+		return;
+	}
 	sim_hint = SIM_HINT_HOLD;
 	__real_dlg_hash_hold(dlg, holder);
 }
@@ -335,10 +354,35 @@ static void lose_newest(struct dlg_cell *dlg)
 	__real_dlg_mem_free(newest);
 }
 
+/* What was seen before decides, whatever has become of the call. All in one step. */
+static int join_as_seen(struct dlg_cell *dlg, int profile, struct dlg_str value)
+{
+	uint8_t seen, state;
+	sim_point_fn *hook;
+	int ret;
+
+	sim_plant_hits++;
+	dlg_hash_lock(dlg);
+	seen = dlg->state;
+	__real_dlg_hash_unlock(dlg);
+	at(SIM_OP_ENTRY, NULL);
+	hook = sim_point;
+	sim_point = NULL;
+	state = dlg->state;
+	dlg->state = seen;
+	ret = __real_dlg_profile_join(dlg, profile, value);
+	dlg->state = state;
+	sim_point = hook;
+	return ret;
+}
+
 int __wrap_dlg_profile_join(struct dlg_cell *dlg, int profile, struct dlg_str value)
 {
-	int ret = __real_dlg_profile_join(dlg, profile, value);
+	int ret;
 
+	if (sim_plant == SIM_PLANT_ENDED_JOINS)
+		return join_as_seen(dlg, profile, value);
+	ret = __real_dlg_profile_join(dlg, profile, value);
 	if (ret == 0 && strikes(SIM_PLANT_COUNTED_TWICE) &&
 	    __real_dlg_profile_join(dlg, profile, value) == 0)
 		lose_newest(dlg);

@@ -60,12 +60,18 @@ extern _Thread_local enum sim_hint sim_hint;
 	X(LEFT_TWICE, "a membership is taken off twice")                     \
 	X(LIMIT_TOO_LATE, "a limit is checked, and then the call joins")
 
+/* Those that only show when the steps of processes alternate (interleave_test.c). */
+#define SIM_PLANTS_OF_ORDER(X)                                                         \
+	X(REFERENCE_LOST, "a count is read, and written back under another lock") \
+	X(ENDED_JOINS, "whether a call goes on is asked before the lock under which it joins")
+
 enum sim_plant {
 	SIM_PLANT_NONE,
 #define X(name, what) SIM_PLANT_##name,
-	SIM_PLANTS(X)
+	SIM_PLANTS(X) SIM_PLANT_N,
+	SIM_PLANT_BEFORE_ORDER = SIM_PLANT_N - 1,
+	SIM_PLANTS_OF_ORDER(X) SIM_PLANT_END
 #undef X
-	SIM_PLANT_N
 };
 
 /* The defect in force. */
