@@ -292,3 +292,22 @@ class LongLists(ProxyCase):
             c.b.reply(inv, 486, tag="t")
             if n % 20 == 0:
                 c.a.drain(0.02)
+
+
+class Reload(MiCase):
+    seconds = 4
+    params = {"profiles_with_value": "caller"}
+
+    def test_a_reloaded_script_means_the_same(self):
+        """Arguments are compiled anew, in each process."""
+        before = self.up_call(("set-in-text", "caller", "before"))
+        self.assertEqual(self.mi.ask("reload_routes", []), "OK")
+        self.wait_until("the script to be taken over", lambda: self.asked("after"))
+        before.hangup()
+
+    def asked(self, value):
+        c = self.up_call(("set-in-text", "caller", value))
+        got = self.profiles_of(c)
+        c.hangup()
+        self.assertEqual(got, ["caller = <%s>" % value])
+        return True
