@@ -34,6 +34,17 @@ COMPLAINTS = {
 }
 
 
+def knows(module, parameter):
+    """Is it new enough to have a parameter of tm?"""
+    with open(os.path.join(SOURCE, "modules", module, module + ".so"), "rb") as f:
+        return b"\0%s\0" % parameter.encode() in f.read()
+
+
+# Since 2026 tm drops replies that come after the final one, if not told otherwise: further answers of
+# a forked call, and the 487 that is still to be acknowledged.
+LATE_REPLIES = {"reply_matching": 0} if SOURCE and knows("tm", "reply_matching") else {}
+
+
 def missing():
     return None
 
@@ -47,7 +58,7 @@ def quote(value):
 def config(p):
     c = ["debug=%d" % p.debug, "log_stderror=yes", "fork=yes", "children=%d" % p.children,
          "tcp_children=2" if p.tcp else "disable_tcp=yes", "auto_aliases=no", "dns=no", "rev_dns=no", "server_signature=yes",
-         "max_while_loops=1000"]
+         "max_while_loops=1000", "pv_buffer_size=8192"]
     c += ["listen=%s:%s:%d" % (proto, p.ip, port) for port in p.ports
           for proto in (("udp", "tcp") if p.tcp else ("udp",))]
     if p.tcp:  # else the kernel takes 127.0.0.1, and its connections seem to be of another socket
@@ -56,7 +67,7 @@ def config(p):
     c += ['modparam("ctl", "binrpc", "unixs:%s")' % p.rpc.ctl,
           'modparam("jsonrpcs", "transport", 4)',
           'modparam("jsonrpcs", "dgram_socket", "%s")' % p.rpc.path]
-    c += ['modparam("tm", "%s", %s)' % (k, quote(v)) for k, v in p.tm.items()]
+    c += ['modparam("tm", "%s", %s)' % (k, quote(v)) for k, v in {**LATE_REPLIES, **p.tm}.items()]
     c += p.dialog_config()
     for path, pars in p.after:
         c.append('loadmodule "%s"' % path)
