@@ -28,16 +28,29 @@ static int place; /* in the context */
 
 int adapter_sending;
 
+/* OpenSIPS puts the pointers of a context behind its numbers, aligned or not: hence no access by its
+ * own context_get_ptr(). */
+static char *slot_place(void)
+{
+	char *pointers = (char *)current_processing_ctx +
+			 type_offsets[CONTEXT_GLOBAL][CONTEXT_PTR_TYPE];
+
+	return pointers + (size_t)place * sizeof(void *);
+}
+
 static struct slot *current_slot(void)
 {
+	struct slot *s;
+
 	if (!current_processing_ctx)
 		return NULL;
-	return context_get_ptr(CONTEXT_GLOBAL, current_processing_ctx, place);
+	memcpy(&s, slot_place(), sizeof(s));
+	return s;
 }
 
 static void put_slot(struct slot *s)
 {
-	context_put_ptr(CONTEXT_GLOBAL, current_processing_ctx, place, s);
+	memcpy(slot_place(), &s, sizeof(s));
 }
 
 static void end_slot(struct slot *s, struct sip_msg *msg)
