@@ -14,6 +14,7 @@
 #include "sim_wrap.h"
 
 struct sim_sched_stats sim_sched_stats;
+int sim_sched_all;
 
 /* ---- what a step did ---- */
 
@@ -34,7 +35,7 @@ struct footprint {
 
 static int independent(const struct footprint *a, const struct footprint *b)
 {
-	return !(a->writes & (b->reads | b->writes | b->adds)) &&
+	return !sim_sched_all && !(a->writes & (b->reads | b->writes | b->adds)) &&
 	       !(b->writes & (a->reads | a->writes | a->adds)) && !(a->adds & b->reads) &&
 	       !(b->adds & a->reads);
 }

@@ -39,6 +39,9 @@ typedef void sim_co(void *arg);
 /* Start the threads. They share one CPU: handing the baton over costs less. 0 or -1. */
 int sim_sched_start(void);
 
+/* Nonzero: searches leave nothing out. To prove that what they leave out is not missed. */
+extern int sim_sched_all;
+
 /* Begin a search. `max` orders at most, then it is given up; 0 no limit. */
 void sim_sched_search(unsigned max);
 /* Nonzero when there is one more order to be run. */
