@@ -308,11 +308,12 @@ static void begin_step(void)
 
 static void end_step(void)
 {
-	struct node *n = &s.node[s.depth - 1];
 	struct print after;
+	struct node *n;
 
 	if (!s.measuring)
 		return;
+	n = &s.node[s.depth - 1];
 	after = take_print();
 	measure(&s.now, &s.before, &after);
 	s.before = after;
