@@ -110,7 +110,13 @@ enum {
 	OUTCOMES = DLGCB_EARLY | DLGCB_CONFIRMED | DLGCB_FAILED | DLGCB_TERMINATED | DLGCB_EXPIRED,
 };
 
-enum { TOGETHER = SIM_COS, EXPLAINED = 3, OUTCOME = 256, SERIAL_MAX = 6, SETTLE_S = 2 /* what callbacks wish is done by then */ };
+enum {
+	TOGETHER = SIM_COS,
+	EXPLAINED = 3,  /* up to so many all orders without interleaving are run, too */
+	SERIAL_MAX = 6, /* so many are there */
+	SETTLE_S = 2,   /* what callbacks wish is done by then */
+	OUTCOME = 256,
+};
 
 /* What happens together. */
 struct combination {
@@ -1084,7 +1090,7 @@ static const struct budget {
 	int with_writer; /* of pairs with a database only those with the writer */
 } budgets[] = {
 	{ "short", 10, 5000, 20, 1 },
-	{ "full", 200, 50000, 100, 1 },
+	{ "full", 80, 20000, 60, 1 },
 	{ "all", 0, 1000000, 1000, 0 },
 };
 

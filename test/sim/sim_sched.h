@@ -68,8 +68,8 @@ const char *sim_sched_trace(void);
 void sim_sched_point(unsigned reads, unsigned writes);
 /* A point that is passed only once `ready` says so. */
 void sim_sched_wait(int (*ready)(void *arg), void *arg, unsigned writes);
-/* Take the reply lock of the transaction that processes share, and give it back: a host delivers its
- * replies one at a time. host_tx_refuse() waits for it. */
+/* Take the reply lock of the transaction that processes share, and give it back: a host delivers
+ * its replies one at a time. host_tx_refuse() waits for it. */
 void sim_sched_take_tx(void);
 void sim_sched_give_tx(void);
 /* The present step writes these objects, too. */
