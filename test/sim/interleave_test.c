@@ -1090,7 +1090,7 @@ static const struct budget {
 	int with_writer; /* of pairs with a database only those with the writer */
 } budgets[] = {
 	{ "short", 10, 5000, 20, 1 },
-	{ "full", 80, 20000, 60, 1 },
+	{ "full", 120, 20000, 60, 1 },
 	{ "all", 0, 1000000, 1000, 0 },
 };
 
