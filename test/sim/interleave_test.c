@@ -6,7 +6,8 @@
  * came out is what some order without interleaving makes of it, too. Then everything ends, and
  * nothing may be left.
  *
- * SIM_INTERLEAVE=short (the default), full: see `budgets`. What fails is printed in the form
+ * SIM_INTERLEAVE=short (the default: ten seconds or two), full (a minute), all (hours): see
+ * `budgets`. What fails is printed in the form
  *     SIM_REPLAY="STATE EVENT EVENT [EVENT] DIGITS"
  * which runs just that; it becomes a test with a name at the end of this file. */
 #include <ftw.h>
@@ -109,7 +110,13 @@ enum {
 	OUTCOMES = DLGCB_EARLY | DLGCB_CONFIRMED | DLGCB_FAILED | DLGCB_TERMINATED | DLGCB_EXPIRED,
 };
 
-enum { TOGETHER = SIM_COS, EXPLAINED = 3, OUTCOME = 256, SERIAL_MAX = 6, SETTLE_S = 2 /* what callbacks wish is done by then */ };
+enum {
+	TOGETHER = SIM_COS,
+	EXPLAINED = 3,  /* up to so many all orders without interleaving are run, too */
+	SERIAL_MAX = 6, /* so many are there */
+	SETTLE_S = 2,   /* what callbacks wish is done by then */
+	OUTCOME = 256,
+};
 
 /* What happens together. */
 struct combination {
@@ -1079,17 +1086,23 @@ static const struct budget {
 	const char *name;
 	unsigned triples; /* orders of one; 0 all */
 	unsigned crowds;
+	unsigned compared;
 	int with_writer; /* of pairs with a database only those with the writer */
 } budgets[] = {
-	{ "short", 10, 5000, 1 },
-	{ "full", 0, 100000, 0 },
+	{ "short", 10, 5000, 20, 1 },
+	{ "full", 120, 20000, 60, 1 },
+	{ "all", 0, 1000000, 1000, 0 },
 };
 
 static const struct budget *budget(void)
 {
 	const char *name = getenv("SIM_INTERLEAVE");
 
-	return name && !strcmp(name, budgets[1].name) ? &budgets[1] : &budgets[0];
+	for (size_t i = 0; name && i < sizeof(budgets) / sizeof(budgets[0]); i++) {
+		if (!strcmp(name, budgets[i].name))
+			return &budgets[i];
+	}
+	return &budgets[0];
 }
 
 START_TEST(pairs)
@@ -1157,6 +1170,99 @@ START_TEST(planted_defect_is_caught)
 }
 END_TEST
 
+/* ---- is nothing missed that is left out? ---- */
+
+enum { ENDINGS = 64, WHOLE = 6000 /* orders of a pair that can still be tried one by one */ };
+
+/* All that came out of the orders of a pair, in more detail. */
+struct endings {
+	char text[ENDINGS][OUTCOME];
+	unsigned n, orders;
+};
+
+static int detail(const struct dlg_cell *dlg, void *arg)
+{
+	struct dlg_buf *out = arg;
+
+	dlg_buf_printf(out, "%u %x %u %u %u", dlg->state, dlg->flags, dlg->ended_by, dlg->end_code,
+		       dlg->n_members);
+	for (unsigned i = 0; i < DLG_HOLDERS; i++)
+		dlg_buf_printf(out, " %u", dlg->refs[i]);
+	for (const struct dlg_leg *leg = dlg->legs; leg; leg = leg->next)
+		dlg_buf_printf(out, " %.*s %u %u", (int)leg->tag_len, leg->tag, leg->state,
+			       leg->acked);
+	return 0;
+}
+
+static void note_ending(struct endings *e)
+{
+	struct dlg_hash_cursor cur = { 0 };
+	struct dlg_buf text = { 0 };
+	struct dlg_cell *none;
+	unsigned i;
+
+	dlg_hash_page_of(&cur, &none, 1, detail, &text, DLG_BY_LOCAL);
+	for (i = 0; i < 13; i++)
+		dlg_buf_printf(&text, " %u", w.told[i]);
+	dlg_buf_add(&text, (struct dlg_str){ "", 1 });
+	for (i = 0; i < e->n && strcmp(e->text[i], text.s); i++)
+		;
+	ck_assert_uint_lt(i, ENDINGS);
+	if (i == e->n)
+		snprintf(e->text[e->n++], OUTCOME, "%s", text.s);
+	dlg_buf_free(&text);
+}
+
+static void find_endings(struct combination *c, int all, struct endings *e)
+{
+	e->n = e->orders = 0;
+	sim_sched_all = all;
+	set_args(c);
+	for (sim_sched_search(WHOLE); sim_sched_more(); e->orders++) {
+		begin(c);
+		sim_sched_run(c->n, each, args);
+		note_ending(e);
+		finish();
+	}
+	sim_sched_all = 0;
+}
+
+/* 1; 0 when there are too many orders to be sure. */
+static int compare_endings(struct combination *c)
+{
+	static struct endings few, every;
+
+	find_endings(c, 0, &few);
+	find_endings(c, 1, &every);
+	if (sim_sched_cut())
+		return 0;
+	ck_assert_msg(few.n == every.n, "%c %s %s: %u orders end in %u ways, %u in %u",
+		      states[c->state].letter, events[c->event[0]].name, events[c->event[1]].name,
+		      few.orders, few.n, every.orders, every.n);
+	count.orders += every.orders;
+	return 1;
+}
+
+START_TEST(nothing_is_missed)
+{
+	unsigned compared = 0;
+
+	start(NULL);
+	sim_seed(2);
+	for (unsigned n = 0; n < budget()->compared; n++) {
+		struct combination c = { .state = AT_none };
+
+		pick_combination(&c);
+		c.n = 2;
+		compared += (unsigned)compare_endings(&c);
+	}
+	printf("%u pairs in each of %" PRIu64 " orders: nothing else comes out\n", compared,
+	       count.orders);
+	ck_assert_msg(!sim_violated(), "%s", sim_violated());
+	ck_assert_uint_gt(compared, budget()->compared / 4);
+}
+END_TEST
+
 /* ---- what was found ---- */
 
 /* The second found no leg to end, and gave those of the first back. */
@@ -1207,7 +1313,8 @@ int main(void)
 		tcase_add_test(tcase, named_one);
 		return unit_run_case("interleavings", tcase);
 	}
-	unit_add(tcase, UNIT_TESTS{ pairs, triples, crowds, pairs_with_a_database, two_ends_at_once,
+	unit_add(tcase, UNIT_TESTS{ pairs, triples, crowds, pairs_with_a_database, nothing_is_missed,
+				    two_ends_at_once,
 				    a_leg_answers_while_the_call_is_ended,
 				    a_call_is_answered_while_it_is_refused,
 				    a_leg_answers_when_the_linger_is_over, NULL });

@@ -14,6 +14,7 @@
 #include "sim_wrap.h"
 
 struct sim_sched_stats sim_sched_stats;
+int sim_sched_all;
 
 /* ---- what a step did ---- */
 
@@ -23,8 +24,12 @@ struct sim_sched_stats sim_sched_stats;
  * dlg_hash.c do is known better, from their code:
  *   dlg_hash_hold() reads nothing, dlg_hash_get() which dialogs there are, and dlg_hash_put()
  *   DLG_F_LINGER_OVER; each adds to a count or takes from it. Adding commutes with adding; who
- *   looks at the counts is dlg_hash_holders(), dlg_hash_put_last() with a function, and whoever
- *   finds DLG_F_LINGER_OVER.
+ *   looks at the counts is dlg_hash_holders(), dlg_hash_put_last() with a function, whoever finds
+ *   DLG_F_LINGER_OVER, and whoever takes a dialog out of the table.
+ * Who finds that flag is taken to look at everything. What has no lock: a transaction's dlg_tx and
+ * what the host has for it (SIM_OBJ_TX, noted by whoever shares one), sums of profiles (looked at
+ * under the admission lock only), totals (nobody acts on them).
+ *
  * The locks of memory classes are no points: all the engine sees of another process's allocation
  * is another address, and none fails here. Callbacks write only what checks look at afterwards,
  * in any order; but nothing may come after DLGCB_DESTROY. */
@@ -34,7 +39,7 @@ struct footprint {
 
 static int independent(const struct footprint *a, const struct footprint *b)
 {
-	return !(a->writes & (b->reads | b->writes | b->adds)) &&
+	return !sim_sched_all && !(a->writes & (b->reads | b->writes | b->adds)) &&
 	       !(b->writes & (a->reads | a->writes | a->adds)) && !(a->adds & b->reads) &&
 	       !(b->adds & a->reads);
 }
@@ -117,8 +122,10 @@ static struct print take_print(void)
 
 static void measure(struct footprint *f, const struct print *before, const struct print *after)
 {
-	if (before->table != after->table)
+	if (before->table != after->table) { /* it left because nobody holds it */
 		f->writes |= SIM_OBJ_TABLE;
+		f->reads |= SIM_OBJ_REFS;
+	}
 	if (before->cell != after->cell) /* a change may put the mark on the log */
 		f->writes |= SIM_OBJ_CELL | (dlg_db_has_writer() ? SIM_OBJ_LOG : 0);
 	if (before->callbacks != after->callbacks)
@@ -307,11 +314,12 @@ static void begin_step(void)
 
 static void end_step(void)
 {
-	struct node *n = &s.node[s.depth - 1];
 	struct print after;
+	struct node *n;
 
 	if (!s.measuring)
 		return;
+	n = &s.node[s.depth - 1];
 	after = take_print();
 	measure(&s.now, &s.before, &after);
 	s.before = after;

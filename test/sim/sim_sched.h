@@ -39,6 +39,9 @@ typedef void sim_co(void *arg);
 /* Start the threads. They share one CPU: handing the baton over costs less. 0 or -1. */
 int sim_sched_start(void);
 
+/* Nonzero: searches leave nothing out. To prove that what they leave out is not missed. */
+extern int sim_sched_all;
+
 /* Begin a search. `max` orders at most, then it is given up; 0 no limit. */
 void sim_sched_search(unsigned max);
 /* Nonzero when there is one more order to be run. */
@@ -65,8 +68,8 @@ const char *sim_sched_trace(void);
 void sim_sched_point(unsigned reads, unsigned writes);
 /* A point that is passed only once `ready` says so. */
 void sim_sched_wait(int (*ready)(void *arg), void *arg, unsigned writes);
-/* Take the reply lock of the transaction that processes share, and give it back: a host delivers its
- * replies one at a time. host_tx_refuse() waits for it. */
+/* Take the reply lock of the transaction that processes share, and give it back: a host delivers
+ * its replies one at a time. host_tx_refuse() waits for it. */
 void sim_sched_take_tx(void);
 void sim_sched_give_tx(void);
 /* The present step writes these objects, too. */

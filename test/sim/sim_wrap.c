@@ -84,12 +84,17 @@ static void at(enum sim_op op, const void *what)
 	sim_hint = SIM_HINT_NONE;
 }
 
+static int is_ours(const struct dlg_lock *lock)
+{
+	return lock == __atomic_load_n(&our_shard, __ATOMIC_RELAXED);
+}
+
 /* Locks of memory classes are no points, nor are the wheel's shards no dialog is in. */
 static void at_leaf(const struct dlg_lock *lock)
 {
 	if (in_wheel)
 		__atomic_store_n(&our_shard, lock, __ATOMIC_RELAXED);
-	if (in_memory || (in_tick && !in_entry && lock != our_shard))
+	if (in_memory || (in_tick && !in_entry && !is_ours(lock)))
 		return;
 	if (in_wheel)
 		at(SIM_OP_WHEEL_INSIDE, lock);
