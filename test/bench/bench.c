@@ -15,7 +15,7 @@
 
 void bench_die(const char *what)
 {
-	fprintf(stderr, "%s: %s: %s\n", bench_name, what, errno ? strerror(errno) : "failed");
+	fprintf(stderr, "%s: %s: %s\n", program_invocation_short_name, what, errno ? strerror(errno) : "failed");
 	exit(1);
 }
 

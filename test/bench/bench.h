@@ -15,9 +15,6 @@
 #include "../../dlg_hash.h"
 #include "../../dlg_row.h"
 
-/* Name of the program, for messages. Nothing is done without it. */
-extern const char *bench_name;
-
 void bench_die(const char *what) __attribute__((noreturn));
 static inline void bench_check(int ok, const char *what)
 {

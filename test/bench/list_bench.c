@@ -16,8 +16,6 @@
 
 enum { HASH_SIZE = 4096, ROUNDS = 3 };
 
-const char *bench_name = "list_bench";
-
 static unsigned n_dialogs = 1000000;
 
 /* ---- a client that reads as fast as it can ---- */

@@ -19,8 +19,6 @@
 
 enum { HASH_SIZE = 4096 };
 
-const char *bench_name = "restore";
-
 static int64_t began[2];
 
 static void start_clocks(void)

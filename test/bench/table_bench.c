@@ -21,8 +21,6 @@ enum { FEW = 10000, MANY = 1000000, SMALL = 4096, LARGE = 65536, ROUNDS = 9 };
 
 static const double MOST = 1.5; /* the goal: a million against ten thousand */
 
-const char *bench_name = "table_bench";
-
 enum op { BY_COOKIE, BY_ELEMENTS, WALK, OPS };
 
 static const char *const op_names[OPS] = { "by cookie", "by Call-ID and tags", "reading alone" };

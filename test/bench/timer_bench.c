@@ -17,8 +17,6 @@ enum { HASH_SIZE = 4096, ROUNDS = 9, BATCH = 256 };
 
 static const double MOST = 1.5; /* "flat": a million against ten */
 
-const char *bench_name = "timer_bench";
-
 enum op { REARM_AGAIN, REARM_ANY, DISARM_ARM_ANY, READ_ANY, OPS };
 
 static const char *const op_names[OPS] = {
