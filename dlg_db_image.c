@@ -72,6 +72,12 @@ static void add_membership(int profile, struct dlg_str value, void *arg)
 	add_pair(arg, dlg_profile_name(profile), value);
 }
 
+static void add_leg_number(struct dlg_buf *out, uint32_t number)
+{
+	dlg_buf_add_number(out, number);
+	dlg_buf_add(out, DLG_STR(","));
+}
+
 static void add_leg_text(struct dlg_buf *out, struct dlg_str v)
 {
 	dlg_row_escape(out, v, ",;");
@@ -82,9 +88,12 @@ static void add_leg(const struct dlg_leg *leg, struct dlg_buf *out, int further)
 {
 	const uint32_t *sets[] = { leg->cseq, leg->own_cseq, leg->refresh_cseq, leg->invite_cseq };
 
-	dlg_buf_printf(out, "%u,%u,", leg->seen, leg->acked);
-	for (size_t i = 0; i < sizeof(sets) / sizeof(sets[0]); i++)
-		dlg_buf_printf(out, "%u,%u,", sets[i][DLG_DIR_DOWNSTREAM], sets[i][DLG_DIR_UPSTREAM]);
+	add_leg_number(out, leg->seen);
+	add_leg_number(out, leg->acked);
+	for (size_t i = 0; i < sizeof(sets) / sizeof(sets[0]); i++) {
+		add_leg_number(out, sets[i][DLG_DIR_DOWNSTREAM]);
+		add_leg_number(out, sets[i][DLG_DIR_UPSTREAM]);
+	}
 	if (further) {
 		add_leg_text(out, (struct dlg_str){ leg->tag, leg->tag_len });
 		add_leg_text(out, (struct dlg_str){ leg->contact, leg->contact_len });

@@ -60,10 +60,26 @@ static int is_special(unsigned char c, const char *special)
 	return c == '\\' || (c && strchr(special, c));
 }
 
+/* Bytes from `p` on, in steps of eight, that are printable ASCII and no backslash: nearly all. */
+static size_t simple_len(const unsigned char *p, size_t n)
+{
+	size_t at = 0;
+
+	for (; at + 8 <= n; at += 8) {
+		uint64_t eight;
+
+		memcpy(&eight, p + at, 8);
+		if (dlg_str_any_below(eight, ' ') || eight & 0x8080808080808080u ||
+		    dlg_str_any_is(eight, 0x7f) || dlg_str_any_is(eight, '\\'))
+			break;
+	}
+	return at;
+}
+
 /* Bytes from `p` on that stand for themselves. */
 static size_t plain_len(const unsigned char *p, size_t n, const char *special)
 {
-	size_t at = 0;
+	size_t at = *special ? 0 : simple_len(p, n);
 
 	while (at < n) {
 		size_t len = utf8_len(p + at, n - at);

@@ -26,14 +26,6 @@ struct dlg_str dlg_str_trim(struct dlg_str v)
 	return v;
 }
 
-#define EACH(byte) (0x0101010101010101u * (byte))
-
-/* Eight bytes at once: nonzero when one of them is below `limit` (at most 128). */
-static uint64_t any_below(uint64_t word, unsigned limit)
-{
-	return (word - EACH(limit)) & ~word & EACH(0x80);
-}
-
 int dlg_str_is_graphic(struct dlg_str v)
 {
 	size_t i = 0;
@@ -42,7 +34,7 @@ int dlg_str_is_graphic(struct dlg_str v)
 		uint64_t word;
 
 		memcpy(&word, v.s + i, 8);
-		if (any_below(word, ' ' + 1) || any_below(word ^ EACH(127), 1))
+		if (dlg_str_any_below(word, ' ' + 1) || dlg_str_any_is(word, 127))
 			return 0;
 	}
 	for (; i < v.len; i++) {
@@ -111,6 +103,17 @@ void dlg_buf_add(struct dlg_buf *b, struct dlg_str v)
 		memcpy(b->s + b->len, v.s, v.len);
 	b->len += v.len;
 	b->s[b->len] = '\0';
+}
+
+void dlg_buf_add_number(struct dlg_buf *b, uint64_t number)
+{
+	char digits[20], *at = digits + sizeof(digits);
+
+	do {
+		*--at = (char)('0' + number % 10);
+		number /= 10;
+	} while (number);
+	dlg_buf_add(b, (struct dlg_str){ at, (size_t)(digits + sizeof(digits) - at) });
 }
 
 void dlg_buf_printf(struct dlg_buf *b, const char *fmt, ...)

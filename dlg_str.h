@@ -40,6 +40,18 @@ int dlg_str_eq_nocase(struct dlg_str a, struct dlg_str b);
 /* The view without leading and trailing blanks, tabs, CR and LF. */
 struct dlg_str dlg_str_trim(struct dlg_str v);
 
+/* Eight bytes of a text at once: nonzero when one of them is below `limit` (at most 128), or is
+ * `byte`. */
+static inline uint64_t dlg_str_any_below(uint64_t eight, unsigned limit)
+{
+	return (eight - 0x0101010101010101u * limit) & ~eight & 0x8080808080808080u;
+}
+
+static inline uint64_t dlg_str_any_is(uint64_t eight, unsigned byte)
+{
+	return dlg_str_any_below(eight ^ (0x0101010101010101u * byte), 1);
+}
+
 /* Nonzero when no blank or control byte is in the view (bytes above 127 are neither). */
 int dlg_str_is_graphic(struct dlg_str v);
 
@@ -69,6 +81,7 @@ struct dlg_buf {
 
 /* Append bytes, or formatted text. */
 void dlg_buf_add(struct dlg_buf *b, struct dlg_str v);
+void dlg_buf_add_number(struct dlg_buf *b, uint64_t number);
 void dlg_buf_printf(struct dlg_buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Empty the buffer but keep its memory. */

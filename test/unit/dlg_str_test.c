@@ -164,6 +164,20 @@ START_TEST(the_secret_hash_is_siphash)
 }
 END_TEST
 
+START_TEST(numbers_are_printed_whole)
+{
+	struct dlg_buf b = { 0 };
+
+	dlg_buf_add_number(&b, 0);
+	dlg_buf_add(&b, DLG_STR(" "));
+	dlg_buf_add_number(&b, 1009);
+	dlg_buf_add(&b, DLG_STR(" "));
+	dlg_buf_add_number(&b, UINT64_MAX);
+	ck_assert_view(dlg_buf_view(&b), "0 1009 18446744073709551615");
+	dlg_buf_free(&b);
+}
+END_TEST
+
 START_TEST(graphic_is_every_byte_but_blanks_and_controls)
 {
 	char text[20];
@@ -203,6 +217,7 @@ int main(void)
 				    buffer_without_memory_keeps_what_it_has,
 				    control_bytes_become_dots,
 				    graphic_is_every_byte_but_blanks_and_controls,
+				    numbers_are_printed_whole,
 				    the_hash_stays_what_it_was, the_secret_hash_is_siphash,
 				    collisions_do_not_survive_a_secret, NULL },
 			10);
