@@ -11,7 +11,9 @@ Environment: BENCH_HELD (4000), calls. Every value is in build/bench/memory.csv.
 
 import csv
 import os
+import signal
 import subprocess
+import sys
 import time
 
 from host import NONE, OURS, ROOT, STOCK, BenchProxy, build
@@ -84,6 +86,7 @@ def per_call(module, variant):
 
 
 def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # proxies and databases go, too
     os.makedirs(os.path.join(ROOT, "build", "bench"), exist_ok=True)
     with open(os.path.join(ROOT, "build", "bench", "memory.csv"), "w", newline="") as f:
         out = csv.writer(f)

@@ -13,7 +13,7 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 DATA = os.path.join(ROOT, "build", "bench")
 IMG = os.path.join(ROOT, "doc", "img")
 
-HEAD = """set terminal svg size 640,360 font "sans-serif,12" background "white"
+HEAD = """set terminal svg size 640,380 font "sans-serif,12" background "white" noenhanced
 set output "%s"
 set title "%s"
 set ylabel "%s"
@@ -23,7 +23,9 @@ set style histogram clustered gap 1
 set style fill solid 0.8 noborder
 set boxwidth 0.9
 set grid ytics
-set key outside bottom center horizontal
+set bmargin 7
+set key at screen 0.5, screen 0.02 center bottom horizontal maxrows 2
+set xlabel "%s"
 set datafile missing "-"
 """
 
@@ -41,7 +43,7 @@ def median(rows, column):
     return statistics.median(values) if values else None
 
 
-def draw(name, title, unit, series, groups):
+def draw(name, title, unit, series, groups, below=""):
     """Bars. `series`: names of colours; `groups`: (name, [a value or None per series])."""
     if not groups:
         return
@@ -50,7 +52,7 @@ def draw(name, title, unit, series, groups):
              for group, values in groups]
     plot = ", ".join('$data using %d:xtic(1) title "%s" lc rgb "%s"' % (i + 2, s, colour)
                      for i, (s, colour) in enumerate(zip(series, ("#888888", "#1f6fb4", "#d9822b", "#57a35a"))))
-    text = HEAD % (path, title, unit) + "$data << END\n%s\nEND\nplot %s\n" % ("\n".join(lines), plot)
+    text = HEAD % (path, title, unit, below) + "$data << END\n%s\nEND\nplot %s\n" % ("\n".join(lines), plot)
     subprocess.run(["gnuplot"], input=text, text=True, check=True)
     print("doc/img/%s.svg" % name)
 
@@ -83,23 +85,24 @@ def draw_finding():
             values = [median([r for r in mine if r["what"] == what], "ns")
                       for what in ("reading alone", "by cookie", "by Call-ID and tags")]
             if mine:
-                groups.append(("%s dialogs,\\nhash size %s" % (dialogs, size), values))
+                groups.append(("%s / %s" % ({"10000": "10 k", "1000000": "1 M"}[dialogs], size), values))
     draw("finding", "Finding one dialog of many", "nanoseconds",
-         ("only reading the same memory", "by cookie", "by Call-ID and tags"), groups)
+         ("only reading the same memory", "by cookie", "by Call-ID and tags"), groups, "dialogs / hash_size")
 
 
 def draw_restoring():
     rows, groups = rows_of("restore"), []
-    for kind in ("sqlite", "mysql", "postgres", "host"):
+    for name, kinds in (("sqlite", ("sqlite fetch", "sqlite restore")), ("mysql", ("mysql fetch", "mysql restore")),
+                        ("postgres", ("postgres fetch", "postgres restore")),
+                        ("proxy, sqlite", ("", "host ours", "host stock"))):
         values = []
-        for what in ("fetch", "restore"):
-            mine = [r for r in rows if r["what"] == "%s %s" % (kind, what)]
-            rates = [float(r["rows"]) / float(r["seconds"]) / 1000 for r in mine]
+        for what in kinds:
+            rates = [float(r["rows"]) / float(r["seconds"]) / 1000 for r in rows if r["what"] == what]
             values.append(statistics.median(rates) if rates else None)
         if values[1] is not None:
-            groups.append((kind, values))
-    draw("restore", "Dialogs restored at start", "thousands a second", ("rows fetched by the driver alone", "restored"),
-         groups)
+            groups.append((name, (values + [None])[:3]))
+    draw("restore", "Dialogs restored at start", "thousands a second",
+         ("rows fetched by the driver alone", "restored", "by Kamailio's own"), groups)
 
 
 def main():

@@ -14,6 +14,7 @@ written for a while. Fetching and restoring take turns. Every value is in build/
 import csv
 import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -219,6 +220,7 @@ def compare_hosts(results):
 
 
 def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # proxies and databases go, too
     kinds = sys.argv[1:] or ["sqlite", "mysql", "postgres", "host"]
     results = Results()
     print("\nRestoring dialogs, medians of %d rounds\n" % ROUNDS)
