@@ -1,0 +1,255 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Hours of random calls: values, profiles, cancelled, refused and ended ones; every command ten times in a second;
+database and proxy are restarted. At the end memory must be flat, each counter exact and the log clean.
+
+As a program: `make soak`. Environment: SOAK_SECONDS (3600), SOAK_RATE in calls per second (20), SOAK_DB (sqlite,
+mysql, postgres), SOAK_LIFE seconds between two restarts of the proxy (600), SOAK_CSV the file of memory figures
+(build/soak/memory.csv), FAULTS_SEED."""
+
+import csv
+import glob
+import os
+import random
+import sqlite3
+import sys
+import threading
+import time
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+
+from base import DELETED, audit  # noqa: E402
+from db import REALTIME, DbCase  # noqa: E402
+from faults import Faults, figures  # noqa: E402
+from proxy import ROOT  # noqa: E402
+from traffic import Traffic  # noqa: E402
+
+SECONDS = float(os.environ.get("SOAK_SECONDS", "20"))
+RATE = float(os.environ.get("SOAK_RATE", "20"))
+LIFE = float(os.environ.get("SOAK_LIFE", "600"))
+CSV = os.environ.get("SOAK_CSV", os.path.join(ROOT, "build", "soak", "memory.csv"))
+KINDS = {"talk": 5, "modify": 2, "cancel": 2, "busy": 1, "victim": 1}
+COLUMNS = ("seconds", "life", "dialogs", "memory_bytes", "memory_pieces", "memory_held", "shm_used", "private_kb", "db_queue",
+           "db_journal_bytes")
+FLAT = {"shm_used": 1 << 20, "private_kb": 1024}  # what may come on top in one life, beside 5 %
+
+
+def private_kb(group):
+    """Memory that the processes of the group have for themselves."""
+    total = 0
+    for path in glob.glob("/proc/[0-9]*/stat"):
+        try:
+            if int(open(path).read().rpartition(")")[2].split()[2]) != group:
+                continue
+            for line in open(os.path.dirname(path) + "/status"):
+                if line.startswith("RssAnon:"):
+                    total += int(line.split()[1])
+        except (OSError, IndexError):
+            continue
+    return total
+
+
+def slope(points):
+    """Least squares: units per second."""
+    n = len(points)
+    mx, my = sum(x for x, _ in points) / n, sum(y for _, y in points) / n
+    var = sum((x - mx) ** 2 for x, _ in points)
+    return sum((x - mx) * (y - my) for x, y in points) / var if var else 0.0
+
+
+class Watch(threading.Thread):
+    """Asks everything all the time, ends the victims, and writes down the memory."""
+
+    COMMANDS = (("dlg_list",), ("dlg_list_ctx",), ("dlg_page", "0", "50"), ("dlg_stats",), ("dlg_audit",), ("dlg_profiles", "10"),
+                ("list_all_profiles",), ("profile_get_size", "by"), ("profile_get_size", "by", "v1"), ("profile_get_values", "by"),
+                ("profile_list_dlgs", "by", "v2"), ("which",), ("get_statistics", "dialog:"), ("dlg_end_dlg", "0", "1"))
+
+    def __init__(self, soak, rng):
+        super().__init__(daemon=True)
+        self.soak, self.rng, self.stopped, self.error, self.asked = soak, rng, False, None, 0
+        self.quiet = False
+        self.lock = threading.Lock()  # held while a command runs: pause() waits for it
+
+    def run(self):
+        try:
+            next_sample = 0
+            while not self.stopped:
+                time.sleep(0.1)
+                with self.lock:
+                    if self.quiet:
+                        continue
+                    self.ask()
+                    if time.monotonic() >= next_sample:
+                        next_sample = time.monotonic() + max(0.5, SECONDS / 3600)
+                        self.soak.sample()
+        except BaseException as e:
+            self.error = e
+            raise
+
+    def ask(self):
+        fifo = self.soak.proxy.fifo
+        command = self.rng.choice(self.COMMANDS)
+        got = fifo.cmd(*command, timeout=20)
+        self.asked += 1
+        if not got.startswith(("200 OK", "404 ")):
+            raise AssertionError("%r: %r" % (command, got[:200]))
+        if self.rng.random() < 0.03:
+            fifo.cmd("profile_end_dlgs", "by", "victim", timeout=20)
+        elif self.rng.random() < 0.3:
+            victims = [d for d in fifo.dialogs("by", "victim", command="profile_list_dlgs") if d.state in (3, 4)]
+            if victims:
+                d = self.rng.choice(victims)
+                fifo.cmd("dlg_end_dlg", d.entry, d.id, timeout=20)
+
+    def pause(self):
+        with self.lock:
+            self.quiet = True
+
+    def go(self):
+        self.quiet = False
+
+
+class Soak(Faults, DbCase):
+    kind = os.environ.get("SOAK_DB", "sqlite")
+    seconds = 45
+    allowed = (r"database .* is away",)
+    options = {"shm": 256, "debug": 1}
+
+    def headers(self, c):
+        rng = self.rng
+        out = ["X-By: " + ("victim" if c.kind == "victim" else "v%d" % rng.randrange(5))]
+        if rng.random() < 0.5:
+            out.append("X-Val: " + "x" * rng.choice((0, 1, 30, 300, 3000)))
+        if rng.random() < 0.5:
+            out.append("X-Plain: 1")
+        if rng.random() < 0.3:
+            out.append("X-Flags: %d" % rng.getrandbits(31))
+        return out
+
+    def sample(self):
+        f = figures(self.proxy)
+        row = dict({k: f[k] for k in COLUMNS if k in f}, seconds=round(time.monotonic() - self.began, 1), life=self.life,
+                   dialogs=sum(f[k] for k in ("unconfirmed", "early", "confirmed_na", "confirmed", "deleted")),
+                   shm_used=self.proxy.shm_used(), private_kb=private_kb(self.proxy.proc.pid))
+        self.samples.append(row)
+        self.csv.writerow([row[k] for k in COLUMNS])
+        self.csv_file.flush()
+
+    def verdict(self):
+        """What grew, life by life; calls need some time until as many end as begin."""
+        bad = []
+        for life in sorted({r["life"] for r in self.samples}):
+            rows = [r for r in self.samples if r["life"] == life]
+            rows = [r for r in rows if r["seconds"] > rows[0]["seconds"] + 0.3 * (rows[-1]["seconds"] - rows[0]["seconds"])]
+            if len(rows) < 10:
+                continue
+            took = rows[-1]["seconds"] - rows[0]["seconds"]
+            for what, free in FLAT.items():
+                grown = slope([(r["seconds"], r[what]) for r in rows]) * took
+                mean = sum(r[what] for r in rows) / len(rows)
+                if life % max(1, self.life // 10) == 0:
+                    print("#     life %d: %s %.0f, %+.0f in %.0f s" % (life, what, mean, grown, took), flush=True)
+                if grown > free + 0.05 * mean:
+                    bad.append("life %d: %s grew by %.0f in %.0f s" % (life, what, grown, took))
+        return bad
+
+    def disturb(self):
+        """The database goes away for a moment."""
+        if self.kind == "sqlite":
+            other = sqlite3.connect(self.db.url.replace("sqlite://", ""), isolation_level=None, timeout=5)
+            other.execute("BEGIN IMMEDIATE")
+            time.sleep(self.rng.uniform(0.5, 2))
+            other.execute("ROLLBACK")
+            other.close()
+        elif self.rng.random() < 0.5:
+            self.db.freeze()
+            time.sleep(self.rng.uniform(0.5, 8))
+            self.db.thaw()
+        else:
+            self.db.kill()
+            time.sleep(self.rng.uniform(0, 3))
+            self.db.start()
+
+    def exact(self):
+        """Since the proxy started: what the ends know is what it counted."""
+        tally = self.t.tally()
+        self.counted_since(tally)
+        self.last = tally
+        self.assertEqual(sorted(d["callid"] for d in self.proxy.fifo.dialogs() if d.state < DELETED),
+                         sorted(c.id for c in self.t.live()))
+        self.sound()
+
+    def counted_since(self, tally):
+        want = {k: tally[k] - self.last.get(k, 0) for k in tally}
+        got = {}
+        for _ in range(60):
+            f = figures(self.proxy)
+            got = {k: f[k] for k in want}
+            if got == want:
+                return
+            time.sleep(0.1)
+        self.assertEqual(got, want)
+
+    def live_once(self, seconds, last):
+        end = time.monotonic() + seconds
+        self.t.thaw()
+        self.watch.go()
+        time.sleep(seconds * self.rng.uniform(0.2, 0.5))
+        self.disturb()
+        while time.monotonic() < end and not self.watch.error and not self.t.error:
+            time.sleep(0.1)
+        self.assertIsNone(self.watch.error)
+        self.watch.pause()
+        self.assertEqual(self.t.freeze(), [])
+        self.exact()
+        if last:
+            return
+        how = self.rng.choice(("terminated", "killed"))
+        self.proxy.restart(kill=how == "killed")
+        self.life += 1
+        self.assertEqual({d["callid"] for d in self.proxy.fifo.dialogs()}, {c.id for c in self.t.live()})
+
+    def test_soak(self):
+        self.rng = self.seeded()
+        self.start_proxy(REALTIME)
+        self.began, self.life, self.samples, self.last = time.monotonic(), 0, [], {}
+        os.makedirs(os.path.dirname(CSV), exist_ok=True)
+        self.csv_file = open(CSV, "w")
+        self.addCleanup(self.csv_file.close)
+        self.csv = csv.writer(self.csv_file)
+        self.csv.writerow(COLUMNS)
+        idle = audit(self.proxy)["memory_pieces"]
+        self.t = Traffic(self.proxy, self.rng.random(), rate=RATE, kinds=KINDS, talk=(0.5, 8.0), headers=self.headers, prefix="soak",
+                         patience=120)
+        self.t.tolerated = {"victim": (480,)}
+        self.addCleanup(self.t.close)
+        self.watch = Watch(self, random.Random(self.rng.random()))
+        self.addCleanup(setattr, self.watch, "stopped", True)
+        self.watch.quiet = True
+        self.watch.start()
+        lives = max(2, round(SECONDS / LIFE))
+        for n in range(lives):
+            self.live_once(SECONDS / lives, n == lives - 1)
+            self.t.forget()
+            self.last = self.t.tally()
+        self.watch.go()
+        self.assertEqual(self.t.wait_over(150), [])
+        self.assertEqual(self.t.problems()[:10], [])
+        self.watch.stopped = True
+        self.watch.join()
+        self.assertIsNone(self.watch.error)
+        self.wait_rows(0, 30)
+        self.wait_until("all dialogs to be freed", lambda: not self.proxy.fifo.dialogs(), 15)
+        self.assertEqual(audit(self.proxy)["memory_pieces"], idle)
+        bad = self.verdict()
+        print("#     %d calls, %d commands, %d lives of the proxy, %d samples in %s; memory %s" % (
+            self.t.forgotten + len(self.t.calls), self.watch.asked, self.life + 1, len(self.samples), CSV,
+            "flat" if not bad else "not flat"), flush=True)
+        self.assertEqual(bad, [])
+
+
+if __name__ == "__main__":
+    os.environ["SOAK_SECONDS"] = os.environ.get("SOAK_SECONDS", "3600")
+    os.execv(sys.executable, [sys.executable, os.path.join(HERE, "run"), "-j", "1", "test_soak"])
