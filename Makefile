@@ -6,6 +6,8 @@
 # make bench    what tracking calls costs, against no module and the host's own; test/bench/README
 #               make bench-engine: the first two minutes of it, without a proxy
 # make e2e      the end-to-end tests alone
+# make torture  the long form of what breaks proxies: messages, deaths, faults; doc/robustness.md
+# make soak     an hour (SOAK_SECONDS) of random calls and restarts; build/soak/memory.csv
 # make install  into MODDIR; make clean; make distclean: the fetched headers go, too
 # HOST=opensips OPENSIPS_SRC=/tree   for OpenSIPS, by the source tree it was built in; build/opensips
 # V=1 shows the compilers' command lines.
@@ -55,8 +57,9 @@ benches := $(patsubst %.c,$(B)/%,$(wildcard test/bench/*_bench.c))
 restorer = $(B)/test/bench/restore
 drivers := $(patsubst db/%.c,$(B)/dialog_db_%.so,$(filter-out db/db.c db/sql.c,$(wildcard db/*.c)))
 examples := $(patsubst examples/%.c,$(B)/dlg_%.so,$(wildcard examples/*.c))
+bad_module = $(B)/test/e2e/dlg_faults.so
 
-.PHONY: all another_tree run test e2e bench bench-engine programs tsan lint objects install clean distclean
+.PHONY: all another_tree run test e2e torture soak bench bench-engine programs tsan lint objects install clean distclean
 .SECONDARY:
 all: $(B)/dialog.so $(drivers) $(B)/dlgctl $(examples)
 
@@ -78,6 +81,9 @@ $(B)/dialog.so: $(patsubst %.c,$(B)/%.o,$(engine) $(adapter))
 $(B)/dlg_%.so: $(B)/examples/%.o
 	$(Q)$(module)
 
+$(B)/test/e2e/dlg_%.so: $(B)/test/e2e/module/%.o
+	$(Q)$(module)
+
 $(B)/dlgctl: $(patsubst %.c,$(B)/%.o,$(wildcard ctl/*.c) dlg_row.c dlg_str.c dlg_route.c db/db.c)
 	$(Q)$(CC) $(CFLAGS) $(san) -o $@ $^ -lncursesw
 $(B)/ctl/ctl_db.o: own = -DDLGCTL_MODDIR='"$(MODDIR)"'
@@ -96,6 +102,10 @@ $(B)/host/%.o: host/%.c $(hostmk)
 	$(Q)$(CC) $(call hosted,dialog) $(san) -c -o $@ $<
 
 $(B)/examples/%.o: examples/%.c $(hostmk)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(call hosted,dlg_$*) $(san) -c -o $@ $<
+
+$(B)/test/e2e/module/%.o: test/e2e/module/%.c $(hostmk)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(call hosted,dlg_$*) $(san) -c -o $@ $<
 
@@ -150,7 +160,7 @@ tsan:
 	$(MAKE) SAN=1 B=build/tsan san=-fsanitize=thread $(race)
 
 programs: all $(if $(SAN),tsan) $(tests:%.c=$(B)/%) $(db_tests:%.c=$(B)/%) $(ctl_server) $(B)/doc/gen_states \
-	$(fuzz:%.c=build/fuzz/%)
+	$(fuzz:%.c=build/fuzz/%) $(bad_module)
 
 test:
 	./setup.sh test
@@ -161,9 +171,20 @@ test:
 		test/db/dbserver_test.py "test/db/run $(B) $(db_tests:%.c=$(B)/%)" \
 		"test/ctl/run $(B)/dlgctl $(ctl_server)" test/e2e/run
 
-e2e: all
+e2e: all $(bad_module)
 	./setup.sh test
 	DIALOG_SO=$(abspath $(B)/dialog.so) test/e2e/run
+
+TORTURE_ROUNDS = 20
+torture: all $(bad_module)
+	./setup.sh test
+	FAULTS_LONG=1 TORTURE_ROUNDS=$(TORTURE_ROUNDS) DIALOG_SO=$(abspath $(B)/dialog.so) \
+		test/e2e/run -j 1 test_sip_torture test_torture test_faults
+
+SOAK_SECONDS = 3600
+soak: all
+	./setup.sh test
+	SOAK_SECONDS=$(SOAK_SECONDS) DIALOG_SO=$(abspath $(B)/dialog.so) test/e2e/soak.py
 
 # An engine without the tests' checks, over their host.
 $(benches) $(restorer): $(B)/%: $(B)/%.o \
@@ -183,7 +204,7 @@ bench: bench-engine
 	test/bench/plots.py
 
 objects: $(patsubst %.c,$(B)/%.o,$(engine) $(wildcard db/*.c) $(adapter) \
-	$(wildcard ctl/*.c doc/*.c examples/*.c test/*/*.c))
+	$(wildcard ctl/*.c doc/*.c examples/*.c test/*/*.c test/e2e/module/*.c))
 
 tidy = $(Q)e=0; for f in $(1); do clang-tidy --quiet $$f -- $(2) 2>/dev/null || e=1; done; exit $$e
 gcc_only = -Wno-ignored-optimization-argument # Kamailio's flags are for gcc
