@@ -60,6 +60,8 @@ static struct {
 	uint64_t barrier;     /* marks that must be saved before they can go */
 	int rewrite;          /* the current segment is for all that counts, once more */
 	uint64_t rewrite_at;
+	uint64_t errors;      /* of the journal, when the current segment began */
+	uint64_t next_segment; /* not before that time */
 } w;
 
 /* ---- the change log ---- */
@@ -599,9 +601,10 @@ static void rewrite_journal(void)
 	}
 }
 
-static void begin_segment(void)
+static void begin_segment(uint64_t errors)
 {
 	if (dlg_journal_rotate() == 0) {
+		w.errors = errors;
 		w.old_segments = 1;
 		w.barrier_set = 0;
 	}
@@ -617,7 +620,7 @@ static void set_barrier(void)
 }
 
 /* The old segments are closed: when can they go? */
-static void settle_old_segments(uint64_t bytes)
+static void settle_old_segments(const struct dlg_journal_info *info)
 {
 	if (w.rewrite) {
 		rewrite_journal();
@@ -628,10 +631,23 @@ static void settle_old_segments(uint64_t bytes)
 	if (!w.barrier) {
 		dlg_journal_drop_old();
 		w.old_segments = 0;
-	} else if (!dlg_db_store_is_open() && bytes > w.rewrite_at) {
-		begin_segment();
+	} else if (!dlg_db_store_is_open() && info->bytes > w.rewrite_at) {
+		begin_segment(info->errors);
 		w.rewrite = 1;
 	}
+}
+
+/* A segment that lacks a record, the end of a call perhaps, must not be read over the table some day: it
+ * has to go as soon as the disk takes another one and the database has everything. */
+static int wants_segment(const struct dlg_journal_info *info)
+{
+	uint64_t now = host_mono_ms();
+
+	if (w.old_segments || (info->bytes <= SEGMENT_BYTES && info->errors == w.errors) ||
+	    now < w.next_segment)
+		return 0;
+	w.next_segment = now + IDLE_MS;
+	return 1;
 }
 
 static void keep_journal(void)
@@ -641,10 +657,10 @@ static void keep_journal(void)
 	if (!dlg_journal_on())
 		return;
 	dlg_journal_get_info(&info);
-	if (!w.old_segments && info.bytes > SEGMENT_BYTES)
-		begin_segment();
+	if (wants_segment(&info))
+		begin_segment(info.errors);
 	if (w.old_segments && !dlg_journal_old_held())
-		settle_old_segments(info.bytes);
+		settle_old_segments(&info);
 }
 
 /* ---- the writer process ---- */

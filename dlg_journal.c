@@ -323,6 +323,20 @@ void dlg_journal_read_end(void)
 
 /* ---- segments ---- */
 
+/* A full disk fails every record and every new segment: one line in ten seconds is enough. */
+static void say(int err)
+{
+	uint64_t now = host_mono_ms(), last = __atomic_load_n(&shared->last_log, __ATOMIC_RELAXED);
+
+	if ((last && now - last < ERROR_LOG_MS) ||
+	    !__atomic_compare_exchange_n(&shared->last_log, &last, now, 0, __ATOMIC_RELAXED,
+					 __ATOMIC_RELAXED))
+		return;
+	host_log(HOST_ERROR,
+		 "journal in %s: cannot be written: %s: changes of calls wait for the database only",
+		 dir, err ? strerror(err) : "no space for a whole record");
+}
+
 int dlg_journal_rotate(void)
 {
 	char path[PATH_MAX + 64];
@@ -332,7 +346,7 @@ int dlg_journal_rotate(void)
 	path_of(path, next);
 	out = open(path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0640);
 	if (out < 0 || write(out, &head, sizeof(head)) != (ssize_t)sizeof(head)) {
-		host_log(HOST_ERROR, "journal %s: cannot be written: %s", path, strerror(errno));
+		say(errno);
 		if (out >= 0) {
 			close(out);
 			unlink(path);
@@ -397,19 +411,10 @@ static int open_segment(uint32_t number)
 	return fd < 0 ? -1 : 0;
 }
 
-/* A full disk fails every record: one line in ten seconds is enough. */
 static void complain(int err)
 {
-	uint64_t now = host_mono_ms(), last = __atomic_load_n(&shared->last_log, __ATOMIC_RELAXED);
-
 	__atomic_fetch_add(&shared->errors, 1, __ATOMIC_RELAXED);
-	if ((last && now - last < ERROR_LOG_MS) ||
-	    !__atomic_compare_exchange_n(&shared->last_log, &last, now, 0, __ATOMIC_RELAXED,
-					 __ATOMIC_RELAXED))
-		return;
-	host_log(HOST_ERROR,
-		 "journal in %s: cannot be written: %s: changes of calls wait for the database only",
-		 dir, err ? strerror(err) : "no space for a whole record");
+	say(err);
 }
 
 int dlg_journal_append(uint32_t held, const struct dlg_journal_record *r)

@@ -39,8 +39,8 @@ typedef void dlg_journal_fn(const struct dlg_journal_record *r, void *arg);
 int dlg_journal_read(dlg_journal_fn *fn, void *arg);
 void dlg_journal_read_end(void);
 
-/* Begin a segment; earlier ones become old. Main process before fork, then the writer. 0, or -1
- * with one log line (then the current one goes on). */
+/* Begin a segment; earlier ones become old. Main process before fork, then the writer. 0; or -1,
+ * now and then logged (then the current one goes on). */
 int dlg_journal_rotate(void);
 
 /* Nonzero while somebody holds an old segment. */
