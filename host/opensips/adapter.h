@@ -105,6 +105,14 @@ static inline int adapter_rr_is_ours(struct sip_msg *msg)
 	return host_msg_own_routes((struct host_msg *)msg) != 0;
 }
 
+/* ---- slot.c, tm.c: beyond what is common ---- */
+
+/* `tx` was attached to a transaction that is only being made for the request in hand. */
+void adapter_slot_note_unborn(struct cell *t, struct dlg_tx *tx);
+
+/* The last event of a transaction. Once for each `tx` (struct dlg_tx). */
+void adapter_tm_gone(void *tx);
+
 /* ---- script.c, commands.c: tables for OpenSIPS, each ended by a zero row ---- */
 
 extern cmd_export_t adapter_functions[];

@@ -18,6 +18,8 @@ struct slot {
 	struct adapter_method method; /* how it begins on the wire */
 	uint8_t used;     /* the engine asked for it */
 	uint8_t sent;
+	struct cell *unborn; /* what the request was to have as its transaction, and */
+	struct dlg_tx *tx;   /* what is attached to that */
 	struct dlg_ctx ctx;
 };
 
@@ -84,6 +86,24 @@ static int before_script(struct sip_msg *msg, void *param)
 	return SCB_RUN_ALL;
 }
 
+void adapter_slot_note_unborn(struct cell *t, struct dlg_tx *tx)
+{
+	struct slot *s = current_slot();
+
+	if (s) {
+		s->unborn = t;
+		s->tx = tx;
+	}
+}
+
+/* A transaction for which tm had no memory after all is thrown away without a word. While the script
+ * runs, one that was born is the current one. */
+static void check_birth(const struct slot *s)
+{
+	if (s->tx && adapter_tm_current() != s->unborn)
+		adapter_tm_gone(s->tx);
+}
+
 static int after_script(struct sip_msg *msg, void *param)
 {
 	struct slot *s = current_slot();
@@ -91,6 +111,7 @@ static int after_script(struct sip_msg *msg, void *param)
 	(void)param;
 	if (s) {
 		put_slot(NULL);
+		check_birth(s);
 		end_slot(s, msg);
 	}
 	return SCB_RUN_ALL;

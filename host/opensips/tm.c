@@ -73,17 +73,23 @@ void adapter_tm_event(struct cell *t, int type, struct tmcb_params *p)
 		on_ready(tx, t, p);
 }
 
-static void on_gone(void *tx)
+void adapter_tm_gone(void *tx)
 {
 	if (tx && dialog_running())
 		dlg_handlers_on_tx_event(tx, DLG_TX_GONE, NULL, NULL, NULL, 0);
 }
 
+/* The transaction being made. */
+static struct cell *unborn;
+
 static void on_new_cell(struct cell *t, int type, struct tmcb_params *p)
 {
 	(void)type;
-	if (dialog_running() && p->req && p->req->first_line.type == SIP_REQUEST)
-		dlg_handlers_on_new_tx((struct host_msg *)p->req, (struct host_tx *)t);
+	if (!dialog_running() || !p->req || p->req->first_line.type != SIP_REQUEST)
+		return;
+	unborn = t;
+	dlg_handlers_on_new_tx((struct host_msg *)p->req, (struct host_tx *)t);
+	unborn = NULL;
 }
 
 int adapter_tm_init(void)
@@ -103,7 +109,11 @@ int host_tx_attach(struct host_msg *msg, struct host_tx *t, struct dlg_tx *tx)
 {
 	struct sip_msg *m = (struct sip_msg *)msg;
 
-	return adapter_tm.register_tmcb(m, cell(t), EVENTS, adapter_tm_event, tx, on_gone) > 0 ? 0 : -1;
+	if (adapter_tm.register_tmcb(m, cell(t), EVENTS, adapter_tm_event, tx, adapter_tm_gone) <= 0)
+		return -1;
+	if (cell(t) == unborn)
+		adapter_slot_note_unborn(unborn, tx);
+	return 0;
 }
 
 /* ---- finding transactions ---- */

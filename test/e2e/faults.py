@@ -80,7 +80,7 @@ class TriedProxy(Proxy):
                    "DIALOG_PRELOAD": (os.environ.get("DIALOG_PRELOAD", "") + " " + self.shim.library).strip()}
 
         def with_less(args, **kw):
-            if self.pkg:
+            if self.pkg and "-M" in args:
                 args = list(args)
                 args[args.index("-M") + 1] = str(self.pkg)
             return popen(args, **kw)

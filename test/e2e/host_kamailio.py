@@ -139,3 +139,8 @@ def shm_sites(p):
         else:
             out.update({"%s: %s" % (name, k): v for k, v in item.items() if k != "Total"})
     return out
+
+
+def worker(p):
+    """A process that takes SIP messages."""
+    return next(row["PID"] for row in p.rpc.call("core.psx") if "udp receiver" in row["DSC"])

@@ -88,7 +88,9 @@ def config(p):
     c = ["log_level=%d" % (p.debug + 1),  # 2 NOTICE, 3 INFO, 4 DBG
          "stderror_enabled=yes", "syslog_enabled=no", "udp_workers=%d" % p.children, "auto_aliases=no", "dns=no",
          "rev_dns=no", "server_signature=yes", "max_while_loops=2000",
-         "disable_stateless_fwd=no"]  # pass on replies of transactions that died with another process
+         # pass on replies of transactions that died with another process; not of strangers: one without
+         # CSeq or Call-ID would kill OpenSIPS itself, when it wants to say that it has no second Via
+         "disable_stateless_fwd=%s" % ("yes" if p.strangers else "no")]
     if p.tcp:
         c.append("tcp_workers=2")
     c += ["socket=%s:%s:%d" % (proto, p.ip, port) for port in p.ports
@@ -317,3 +319,8 @@ def shm_used(p):
 
 def shm_sites(p):
     return {place: size for place, size in all_shm_sites(p).items() if not pending(place)}
+
+
+def worker(p):
+    """A process that takes SIP messages."""
+    return next(row["PID"] for row in p.rpc.ask("ps", None)["Processes"] if row["Type"].startswith("SIP receiver udp"))

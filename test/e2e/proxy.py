@@ -136,7 +136,8 @@ class Proxy:
     """One running proxy. `params`: of our module; `tm`: of tm; `hooks`: pieces of the script."""
 
     def __init__(self, params=None, tm=None, hooks=None, script=None, modules=(), extra="",
-                 sockets=1, children=4, shm=64, dialog=True, debug=2, preload=True, after=(), tcp=False):
+                 sockets=1, children=4, shm=64, dialog=True, debug=2, preload=True, after=(), tcp=False,
+                 strangers=False):
         self.dir = tempfile.mkdtemp(prefix="dlge2e.")
         self.ip = loopback()
         self.params = dict(params or {})
@@ -149,6 +150,7 @@ class Proxy:
         self.sockets, self.children, self.shm, self.dialog = sockets, children, shm, dialog
         self.debug, self.preload = debug, preload
         self.tcp = tcp  # listen on the same ports over TCP as well
+        self.strangers = strangers  # anybody may send anything
         self.log_path = os.path.join(self.dir, "log")
         self.fifo = Fifo(os.path.join(self.dir, "dialog.fifo"), self.dir)
         self.rpc = host.Management(self.dir)

@@ -15,6 +15,7 @@ import db
 from base import CONFIRMED, DELETED, UP
 from db import REALTIME, DbCase
 from faults import NOT_OURS, SEED, FaultCase, Faults, Shim, TriedProxy, figures, scaled
+from hosts import host
 from proxy import any_alive
 from sip import SLOW
 from sipp import Relay
@@ -175,10 +176,7 @@ class WorkerKilled(WithDatabase):
 
     def worker(self):
         """A process of the host that takes SIP messages."""
-        for p in self.proxy.rpc.call("core.psx"):
-            if "udp receiver" in p["DSC"]:
-                return p["PID"]
-        self.skipTest("which process is a worker, this host does not say")
+        return host.worker(self.proxy)
 
     def test_calls_come_back(self):
         p = self.begin()

@@ -64,6 +64,7 @@ class TortureCase(FaultCase):
 
     params = {"setup_timeout": 3, "ack_timeout": 3, "default_timeout": 40, "profiles_with_value": "who"}
     tm = {"fr_timer": 1500, "fr_inv_timer": 2500, "wt_timer": 1000}
+    options = {"strangers": True}
     allowed = (NOT_OURS,)
     seconds = 20
     longest = 60

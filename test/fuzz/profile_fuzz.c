@@ -44,13 +44,14 @@ static struct dlg_str text_of(unsigned value)
 	static const struct dlg_str odd[] = {
 		{ "", 0 }, { "\0", 1 }, { "a", 1 }, { "A", 1 }, { "a\0", 2 }
 	};
-	static char others[VALUES + 1][700];
+	static char others[VALUES][700];
 	size_t len = value == 6 ? sizeof(others[0]) : 3 * (size_t)value;
+	char *other = others[value % VALUES];
 
 	if (value < sizeof(odd) / sizeof(odd[0]))
 		return odd[value];
-	memset(others[value], 'a' + (int)value, len);
-	return (struct dlg_str){ others[value], len };
+	memset(other, 'a' + (int)value, len);
+	return (struct dlg_str){ other, len };
 }
 
 static unsigned any_value(unsigned profile)
