@@ -76,12 +76,15 @@ def quote(value):
 
 # ---- configuration
 
-TM_PARAMS = {"fr_timer": "fr_timeout", "fr_inv_timer": "fr_inv_timeout", "wt_timer": "wt_timer"}
+TM_SECONDS = {"fr_timer": "fr_timeout", "fr_inv_timer": "fr_inv_timeout", "wt_timer": "wt_timer"}
+TM_MILLISECONDS = {"retr_timer1": "T1_timer", "retr_timer2": "T2_timer"}
 
 
 def tm_param(name, ms):
-    """Kamailio counts milliseconds, this tm seconds, and 2 is the least it takes."""
-    return 'modparam("tm", "%s", %d)' % (TM_PARAMS[name], max(math.ceil(ms / 1000), 2))
+    """Where Kamailio counts milliseconds, this tm mostly counts seconds, and 2 is the least it takes."""
+    if name in TM_MILLISECONDS:
+        return 'modparam("tm", "%s", %d)' % (TM_MILLISECONDS[name], ms)
+    return 'modparam("tm", "%s", %d)' % (TM_SECONDS[name], max(math.ceil(ms / 1000), 2))
 
 
 def config(p):
