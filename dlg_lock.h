@@ -4,7 +4,7 @@
 /* The one lock of the engine: process-shared, robust, and cheap.
  *
  * One word in shared memory holds the owner's thread id; only who has to wait calls the kernel (a
- * futex). A robust mutex of pthread did the same before, and was 18 % of the instructions that the
+ * futex). A robust mutex of pthread did the same before, and was 15 % of the instructions that the
  * module needs for a call.
  *
  * Order of locks (never the other way round, never two of one kind):

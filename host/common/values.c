@@ -42,7 +42,9 @@ static int read_key(struct sip_msg *msg, const pv_param_t *param, struct dlg_str
 	*key = DLG_STR_NONE;
 	if (!name)
 		return 0;
-	return adapter_text_get((struct host_msg *)msg, &name->text, key, &is_null) < 0 || is_null ? -1 : 0;
+	if (adapter_text_get((struct host_msg *)msg, &name->text, key, &is_null) < 0 || is_null)
+		return -1;
+	return 0;
 }
 
 /* The hosts' integers have 32 bits; what does not fit with a sign is given as unsigned. */

@@ -209,7 +209,8 @@ static void run_into(struct writer *w, enum dlg_mi_id id, const mi_params_t *par
 		dlg_mi_run(&dlg_mi_commands[id], &args, &w->out);
 	if (w->failed && w->out.status == 200)
 		error(&w->out, 500,
-		      "The reply does not fit: ask for a page, or give OpenSIPS more private memory (-M)");
+		      "The reply does not fit: ask for a page, or give OpenSIPS more private"
+		      " memory (-M)");
 }
 
 static mi_response_t *run(enum dlg_mi_id id, const mi_params_t *params)
