@@ -117,6 +117,12 @@ class Soak(Faults, DbCase):
     allowed = (r"database .* is away",)
     options = {"shm": 256, "debug": 1}
 
+    def setUp(self):
+        super().setUp()
+        # A sanitizer keeps what was freed for a while, by default 256 MB of it: that is not growth.
+        os.environ.setdefault("ASAN_OPTIONS",
+                              "detect_leaks=0:halt_on_error=1:abort_on_error=1:quarantine_size_mb=1")
+
     def headers(self, c):
         rng = self.rng
         out = ["X-By: " + ("victim" if c.kind == "victim" else "v%d" % rng.randrange(5))]
