@@ -246,7 +246,10 @@ class NoLoadDlg(unittest.TestCase):
                       ("siptrace.so", [("siptrace", "trace_to_database", 0), ("siptrace", "duplicate_uri", "sip:127.0.0.1:9")]),
                       ("nat_traversal.so", [])],
             opensips=[("acc.so", []), ("uac_auth.so", []), ("uac.so", [("uac", "restore_mode", "none")]),
-                      ("topology_hiding.so", [])])).start()
+                      ("topology_hiding.so", []), ("nathelper.so", []),
+                      ("rtpproxy.so", [("rtpproxy", "rtpproxy_sock", "udp:127.0.0.1:9")])]))
+        p.allow("rtpproxy")  # there is none
+        p.start()
         c = Call(p)
         c.setup()
         c.hangup()
