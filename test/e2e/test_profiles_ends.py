@@ -294,7 +294,7 @@ class ProfileEnds(EndCase):
         self.wait_state(c, CONFIRMED)
         self.wait_counts(2)
         c.exchange("BYE", ttag=tag, ruri=c.b.uri(), to=c.b)
-        self.assertEqual(self.state(c), CONFIRMED)
+        self.wait_state(c, CONFIRMED)
         self.wait_counts(2)
         c.exchange("BYE", ttag="second", ruri=carol.uri(), to=carol)
         self.left(c)
