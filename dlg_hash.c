@@ -122,20 +122,26 @@ static int make_room(struct entry *e)
 	return pack(e, e->cap ? e->cap * 2 : 2);
 }
 
-/* First slot whose id is not before `id` in order of creation. */
-static uint32_t lower_bound(const struct entry *e, uint32_t id)
+/* First slot whose id is not before `id`, where `first` is the first of all. */
+static uint32_t search(const struct entry *e, uint32_t id, uint32_t first)
 {
 	uint32_t lo = 0, hi = e->used;
 
 	while (lo < hi) {
 		uint32_t mid = lo + (hi - lo) / 2;
 
-		if (e->id[mid] - e->id[0] < id - e->id[0])
+		if (e->id[mid] - first < id - first)
 			lo = mid + 1;
 		else
 			hi = mid;
 	}
 	return lo;
+}
+
+/* The same in order of creation. The entry is not empty. */
+static uint32_t lower_bound(const struct entry *e, uint32_t id)
+{
+	return search(e, id, e->id[0]);
 }
 
 /* Where the dialog stands. Its id says so; only where somebody else's table had ids at the very end
@@ -335,19 +341,9 @@ void dlg_hash_discard(struct dlg_cell *dlg)
  * order, but a table that has no order of its own gives them in any. */
 static uint32_t place_of(const struct entry *e, uint32_t id)
 {
-	uint32_t lo = 0, hi = e->used;
-
-	if (hi && e->id[hi - 1] < id)
-		return hi;
-	while (lo < hi) {
-		uint32_t mid = lo + (hi - lo) / 2;
-
-		if (e->id[mid] < id)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return lo;
+	if (e->used && e->id[e->used - 1] < id)
+		return e->used;
+	return search(e, id, 0);
 }
 
 static void open_slot(struct entry *e, uint32_t at)

@@ -105,6 +105,37 @@ static struct dlg_str header_params(struct dlg_str body)
 	return at && at < end ? (struct dlg_str){ at, (size_t)(end - at) } : DLG_STR_NONE;
 }
 
+/* Split `v` at the first `c` at or after `from`: returns the part before, leaves the part after
+ * in *rest (NULL when there is no `c`). */
+static struct dlg_str split(struct dlg_str v, char c, struct dlg_str *rest)
+{
+	const char *at = v.len ? memchr(v.s, c, v.len) : NULL;
+
+	*rest = DLG_STR_NONE;
+	if (!at)
+		return v;
+	*rest = (struct dlg_str){ at + 1, (size_t)(v.s + v.len - at - 1) };
+	v.len = (size_t)(at - v.s);
+	return v;
+}
+
+/* Cut the next parameter off the front of *params, which begins with a semicolon. 0, or -1 at the
+ * end. */
+static int next_param(struct dlg_str *params, struct dlg_str *one)
+{
+	const char *next;
+
+	if (!params->len)
+		return -1;
+	*one = (struct dlg_str){ params->s + 1, params->len - 1 };
+	next = find_unquoted(*one, ';');
+	if (next)
+		one->len = (size_t)(next - one->s);
+	params->s += one->len + 1;
+	params->len -= one->len + 1;
+	return 0;
+}
+
 /* A parameter's value, up to the blank, semicolon or comma behind it. */
 static struct dlg_str token(struct dlg_str v)
 {
@@ -118,22 +149,12 @@ static struct dlg_str token(struct dlg_str v)
 
 struct dlg_str dlg_route_tag(struct dlg_str body)
 {
-	struct dlg_str rest = header_params(body);
+	struct dlg_str rest = header_params(body), one, value;
 
-	while (rest.len) {
-		const char *next, *equals;
-		struct dlg_str one;
-
-		rest.s++, rest.len--; /* the semicolon */
-		next = find_unquoted(rest, ';');
-		one = (struct dlg_str){ rest.s, next ? (size_t)(next - rest.s) : rest.len };
-		rest.s += one.len, rest.len -= one.len;
-		equals = one.len ? memchr(one.s, '=', one.len) : NULL;
-		if (equals && dlg_str_eq_nocase(dlg_str_trim((struct dlg_str){
-							one.s, (size_t)(equals - one.s) }),
-						DLG_STR("tag")))
-			return token((struct dlg_str){
-				equals + 1, (size_t)(one.s + one.len - equals - 1) });
+	while (next_param(&rest, &one) == 0) {
+		if (dlg_str_eq_nocase(dlg_str_trim(split(one, '=', &value)), DLG_STR("tag")) &&
+		    value.s)
+			return token(value);
 	}
 	return DLG_STR_NONE;
 }
@@ -188,20 +209,6 @@ struct dlg_str dlg_route_last_uri(struct dlg_str list)
 struct uri {
 	struct dlg_str scheme, user, host, port, params, headers;
 };
-
-/* Split `v` at the first `c` at or after `from`: returns the part before, leaves the part after
- * in *rest (NULL when there is no `c`). */
-static struct dlg_str split(struct dlg_str v, char c, struct dlg_str *rest)
-{
-	const char *at = v.len ? memchr(v.s, c, v.len) : NULL;
-
-	*rest = DLG_STR_NONE;
-	if (!at)
-		return v;
-	*rest = (struct dlg_str){ at + 1, (size_t)(v.s + v.len - at - 1) };
-	v.len = (size_t)(at - v.s);
-	return v;
-}
 
 static int uri_split(struct dlg_str text, struct uri *u)
 {

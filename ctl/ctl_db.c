@@ -21,7 +21,6 @@ static const struct db_driver *driver;
 static struct db_conn *conn;
 static char why[512];
 
-/* Parameter and default of each column. */
 /* "callid_column=c_id,state_column=c_state": as the proxy's parameters. */
 static int rename_columns(char *list)
 {

@@ -9,6 +9,7 @@
  *     vars.c     variables as such       args.c    arguments of script functions
  *     values.c   our pseudo-variables    send.c    requests of our own
  *     rr.c       Record-Route            tx.c      finding transactions
+ *     frames.h   what a reply has open
  *
  * Each adapter brings, in files of the same names:
  *

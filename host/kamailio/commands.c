@@ -7,24 +7,18 @@
 
 #include "adapter.h"
 #include "../../dlg_mi.h"
+#include "../common/frames.h"
 
 #include "core/rpc.h"
 
-enum { DEPTH_MAX = 16, PAGE = 1000 };
-
-struct frame {
-	enum { TOP, NODE, LIST } kind;
-	void *handle;
-};
+enum { PAGE = 1000 };
 
 struct writer {
 	struct dlg_mi_out out; /* first: the operations are given its address */
 	rpc_t *rpc;
 	void *ctx;
 	void *loose;           /* structure for values at top level, made when needed */
-	int failed;            /* part of the reply did not fit: the rest is not tried */
-	unsigned depth;
-	struct frame stack[DEPTH_MAX];
+	struct adapter_frames frames;
 };
 
 static struct writer *writer(struct dlg_mi_out *out)
@@ -32,45 +26,28 @@ static struct writer *writer(struct dlg_mi_out *out)
 	return (struct writer *)out;
 }
 
-static struct frame *top(struct writer *w)
+static struct adapter_frame *top(struct writer *w)
 {
-	return &w->stack[w->depth - 1];
-}
-
-/* Every open has its frame, also those that failed: closes stay paired. */
-static void push_frame(struct writer *w, int kind, void *handle)
-{
-	if (w->depth == DEPTH_MAX) {
-		w->failed = 1;
-		return;
-	}
-	w->stack[w->depth].kind = kind;
-	w->stack[w->depth++].handle = handle;
-}
-
-static void pop_frame(struct writer *w)
-{
-	if (w->depth > 1)
-		w->depth--;
+	return adapter_frames_top(&w->frames);
 }
 
 static void check(struct writer *w, int err)
 {
 	if (err < 0)
-		w->failed = 1;
+		w->frames.failed = 1;
 }
 
 /* `type` is "{" or "[". */
 static void *open_inside(struct writer *w, const char *type, const char *name)
 {
-	struct frame *f = top(w);
+	struct adapter_frame *f = top(w);
 	void *handle = NULL;
 
-	if (w->failed)
+	if (w->frames.failed)
 		return NULL;
-	if (f->kind == TOP)
+	if (f->kind == ADAPTER_TOP)
 		check(w, w->rpc->add(w->ctx, (char *)type, &handle));
-	else if (f->kind == NODE)
+	else if (f->kind == ADAPTER_NODE)
 		check(w, w->rpc->struct_add(f->handle, (char *)type, name, &handle));
 	else
 		check(w, w->rpc->array_add(f->handle, (char *)type, &handle));
@@ -81,32 +58,32 @@ static void open_list(struct dlg_mi_out *out, const char *name)
 {
 	struct writer *w = writer(out);
 
-	if (top(w)->kind == TOP) /* the reply itself is the array */
-		push_frame(w, TOP, NULL);
+	if (top(w)->kind == ADAPTER_TOP) /* the reply itself is the array */
+		adapter_frames_push(&w->frames, ADAPTER_TOP, NULL);
 	else
-		push_frame(w, LIST, open_inside(w, "[", name));
+		adapter_frames_push(&w->frames, ADAPTER_LIST, open_inside(w, "[", name));
 }
 
 static void open_node(struct dlg_mi_out *out, const char *name)
 {
 	struct writer *w = writer(out);
 
-	push_frame(w, NODE, open_inside(w, "{", name));
+	adapter_frames_push(&w->frames, ADAPTER_NODE, open_inside(w, "{", name));
 }
 
 static void close_any(struct dlg_mi_out *out)
 {
-	pop_frame(writer(out));
+	adapter_frames_pop(&writer(out)->frames);
 }
 
 /* The structure values go to, or NULL in an array. */
 static void *home(struct writer *w)
 {
-	if (top(w)->kind == NODE)
+	if (top(w)->kind == ADAPTER_NODE)
 		return top(w)->handle;
-	if (top(w)->kind == TOP && !w->loose)
+	if (top(w)->kind == ADAPTER_TOP && !w->loose)
 		w->loose = open_inside(w, "{", NULL);
-	return top(w)->kind == TOP ? w->loose : NULL;
+	return top(w)->kind == ADAPTER_TOP ? w->loose : NULL;
 }
 
 static void text(struct dlg_mi_out *out, const char *name, struct dlg_str value)
@@ -115,7 +92,7 @@ static void text(struct dlg_mi_out *out, const char *name, struct dlg_str value)
 	str s = adapter_str(value);
 	void *node = home(w);
 
-	if (w->failed)
+	if (w->frames.failed)
 		return;
 	name = name ? name : "value";
 	check(w, node ? w->rpc->struct_add(node, "S", name, &s) :
@@ -129,7 +106,7 @@ static void number(struct dlg_mi_out *out, const char *name, int64_t value)
 	void *node = home(w);
 	int small = value >= INT_MIN && value <= INT_MAX;
 
-	if (w->failed)
+	if (w->frames.failed)
 		return;
 	if (node && small)
 		check(w, w->rpc->struct_add(node, "d", name, (int)value));
@@ -151,7 +128,7 @@ static void error(struct dlg_mi_out *out, int code, const char *reason)
 
 static int broken(struct dlg_mi_out *out)
 {
-	return writer(out)->failed;
+	return writer(out)->frames.failed;
 }
 
 static const struct dlg_mi_ops ops = {
@@ -194,14 +171,14 @@ static void run(enum dlg_mi_id id, rpc_t *rpc, void *ctx)
 	struct dlg_mi_args args = { 0 };
 	struct dlg_buf buf = { 0 };
 
-	push_frame(&w, TOP, NULL);
+	adapter_frames_push(&w.frames, ADAPTER_TOP, NULL);
 	if (!dialog_running())
 		rpc->fault(ctx, 500, "Module dialog is not running");
 	else if (read_args(rpc, ctx, &buf, &args) < 0)
 		rpc->fault(ctx, 400, "Bad parameter");
 	else
 		dlg_mi_run(&dlg_mi_commands[id], &args, &w.out);
-	if (w.failed && w.out.status == 200)
+	if (w.frames.failed && w.out.status == 200)
 		rpc->fault(ctx, 500, "The reply does not fit: ask for a page, or raise (module ctl)"
 				     " binrpc_struct_max_body_size, binrpc_max_body_size");
 	dlg_buf_free(&buf);

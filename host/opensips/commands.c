@@ -7,26 +7,20 @@
 
 #include "adapter.h"
 #include "../../dlg_mi.h"
+#include "../common/frames.h"
 
 #include "mi/mi.h"
 
 #include <stdio.h>
 
-enum { DEPTH_MAX = 16, PAGE = 1000 };
-
-struct frame {
-	enum { TOP, NODE, LIST } kind;
-	mi_item_t *item;
-};
+enum { PAGE = 1000 };
 
 struct writer {
 	struct dlg_mi_out out; /* first: the operations are given its address */
 	mi_response_t *reply;
 	mi_item_t *loose;      /* object for values at top level, made when needed */
-	int failed;            /* part of the reply did not fit: the rest is not tried */
+	struct adapter_frames frames;
 	int empty;
-	unsigned depth;
-	struct frame stack[DEPTH_MAX];
 };
 
 static struct writer *writer(struct dlg_mi_out *out)
@@ -34,28 +28,16 @@ static struct writer *writer(struct dlg_mi_out *out)
 	return (struct writer *)out;
 }
 
-static struct frame *top(struct writer *w)
+static struct adapter_frame *top(struct writer *w)
 {
-	return &w->stack[w->depth - 1];
+	return adapter_frames_top(&w->frames);
 }
 
-/* Every open has its frame, also those that failed: closes stay paired. */
-static void push_frame(struct writer *w, int kind, mi_item_t *item)
+static void push_frame(struct writer *w, enum adapter_frame_kind kind, mi_item_t *item)
 {
 	if (!item)
-		w->failed = 1;
-	if (w->depth == DEPTH_MAX) {
-		w->failed = 1;
-		return;
-	}
-	w->stack[w->depth].kind = kind;
-	w->stack[w->depth++].item = item;
-}
-
-static void pop_frame(struct writer *w)
-{
-	if (w->depth > 1)
-		w->depth--;
+		w->frames.failed = 1;
+	adapter_frames_push(&w->frames, kind, item);
 }
 
 static int length(const char *name)
@@ -68,11 +50,11 @@ static void open_list(struct dlg_mi_out *out, const char *name)
 	struct writer *w = writer(out);
 
 	w->empty = 0;
-	if (top(w)->kind == TOP) /* the reply itself is the array */
-		push_frame(w, TOP, top(w)->item);
+	if (top(w)->kind == ADAPTER_TOP) /* the reply itself is the array */
+		push_frame(w, ADAPTER_TOP, top(w)->handle);
 	else
-		push_frame(w, LIST, w->failed ? NULL :
-			   add_mi_array(top(w)->item, (char *)name, length(name)));
+		push_frame(w, ADAPTER_LIST, w->frames.failed ? NULL :
+			   add_mi_array(top(w)->handle, (char *)name, length(name)));
 }
 
 static void open_node(struct dlg_mi_out *out, const char *name)
@@ -80,24 +62,24 @@ static void open_node(struct dlg_mi_out *out, const char *name)
 	struct writer *w = writer(out);
 
 	w->empty = 0;
-	push_frame(w, NODE, w->failed ? NULL :
-		   add_mi_object(top(w)->item, (char *)name, length(name)));
+	push_frame(w, ADAPTER_NODE, w->frames.failed ? NULL :
+		   add_mi_object(top(w)->handle, (char *)name, length(name)));
 }
 
 static void close_any(struct dlg_mi_out *out)
 {
-	pop_frame(writer(out));
+	adapter_frames_pop(&writer(out)->frames);
 }
 
 /* Where values go to: the array or object that is open; NULL when nothing is to be written. */
 static mi_item_t *home(struct writer *w)
 {
 	w->empty = 0;
-	if (w->failed || top(w)->kind != TOP)
-		return w->failed ? NULL : top(w)->item;
+	if (w->frames.failed || top(w)->kind != ADAPTER_TOP)
+		return w->frames.failed ? NULL : top(w)->handle;
 	if (!w->loose)
-		w->loose = add_mi_object(top(w)->item, NULL, 0);
-	w->failed |= !w->loose;
+		w->loose = add_mi_object(top(w)->handle, NULL, 0);
+	w->frames.failed |= !w->loose;
 	return w->loose;
 }
 
@@ -109,7 +91,7 @@ static void text(struct dlg_mi_out *out, const char *name, struct dlg_str value)
 	name = name ? name : "value";
 	if (item && add_mi_string(item, (char *)name, length(name), value.len ? value.s : "",
 				  (int)value.len) < 0)
-		w->failed = 1;
+		w->frames.failed = 1;
 }
 
 static void number(struct dlg_mi_out *out, const char *name, int64_t value)
@@ -118,7 +100,7 @@ static void number(struct dlg_mi_out *out, const char *name, int64_t value)
 	mi_item_t *item = home(w);
 
 	if (item && add_mi_number(item, (char *)name, length(name), (double)value) < 0)
-		w->failed = 1;
+		w->frames.failed = 1;
 }
 
 /* Instead of what was written so far. */
@@ -127,14 +109,14 @@ static void error(struct dlg_mi_out *out, int code, const char *reason)
 	struct writer *w = writer(out);
 
 	out->status = code;
-	w->failed = 1;
+	w->frames.failed = 1;
 	free_mi_response(w->reply);
 	w->reply = init_mi_error(code, reason, length(reason));
 }
 
 static int broken(struct dlg_mi_out *out)
 {
-	return writer(out)->failed;
+	return writer(out)->frames.failed;
 }
 
 static const struct dlg_mi_ops ops = {
@@ -207,7 +189,7 @@ static void run_into(struct writer *w, enum dlg_mi_id id, const mi_params_t *par
 		error(&w->out, 400, "Bad parameter");
 	else
 		dlg_mi_run(&dlg_mi_commands[id], &args, &w->out);
-	if (w->failed && w->out.status == 200)
+	if (w->frames.failed && w->out.status == 200)
 		error(&w->out, 500,
 		      "The reply does not fit: ask for a page, or give OpenSIPS more private"
 		      " memory (-M)");
@@ -221,7 +203,7 @@ static mi_response_t *run(enum dlg_mi_id id, const mi_params_t *params)
 	w.reply = init_mi_result_array(&array);
 	if (!w.reply)
 		return NULL;
-	push_frame(&w, TOP, array);
+	push_frame(&w, ADAPTER_TOP, array);
 	run_into(&w, id, params);
 	if (!w.empty || w.out.status != 200)
 		return w.reply;

@@ -124,6 +124,18 @@ void bench_end(struct bench_child *c)
 	close(c->fd);
 }
 
+void bench_rounds(struct bench_child *c, int n, int ops, int rounds, double *figure)
+{
+	for (int round = 0; round < rounds; round++) {
+		for (int op = 0; op < ops; op++) {
+			for (int i = 0; i < n; i++)
+				figure[(i * ops + op) * rounds + round] = bench_ask(&c[i], op);
+		}
+	}
+	for (int i = 0; i < n; i++)
+		bench_end(&c[i]);
+}
+
 /* ---- calls ---- */
 
 void bench_start(uint32_t hash_size)

@@ -56,6 +56,10 @@ struct bench_child bench_spawn(bench_setup *setup, unsigned n, bench_measure *me
 double bench_ask(const struct bench_child *c, int op);
 void bench_end(struct bench_child *c);
 
+/* Ask `n` children for each of `ops` kinds in turns, `rounds` times, and end them. The figures go to
+ * figure[child][op][round]. */
+void bench_rounds(struct bench_child *c, int n, int ops, int rounds, double *figure);
+
 /* ---- calls ---- */
 
 /* Start an engine with a table of that size. */

@@ -212,14 +212,7 @@ static void play(void)
 		hash_size = tables[t].hash_size;
 		c[t] = bench_spawn(make_table, tables[t].n, measure);
 	}
-	for (int round = 0; round < ROUNDS; round++) {
-		for (int op = 0; op < OPS; op++) {
-			for (int t = 0; t < TABLES; t++)
-				figure[t][op][round] = bench_ask(&c[t], op);
-		}
-	}
-	for (int t = 0; t < TABLES; t++)
-		bench_end(&c[t]);
+	bench_rounds(c, TABLES, OPS, ROUNDS, &figure[0][0][0]);
 }
 
 static void write_csv(void)

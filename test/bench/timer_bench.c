@@ -97,14 +97,7 @@ static void play(void)
 
 	for (int s = 0; s < SIZES; s++)
 		c[s] = bench_spawn(make_dialogs, sizes[s], measure);
-	for (int round = 0; round < ROUNDS; round++) {
-		for (int op = 0; op < OPS; op++) {
-			for (int s = 0; s < SIZES; s++)
-				figure[s][op][round] = bench_ask(&c[s], op);
-		}
-	}
-	for (int s = 0; s < SIZES; s++)
-		bench_end(&c[s]);
+	bench_rounds(c, SIZES, OPS, ROUNDS, &figure[0][0][0]);
 }
 
 static void write_csv(void)

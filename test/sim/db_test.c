@@ -2,7 +2,6 @@
 /* Calls of the simulated proxy and what becomes of them in database and journal: in every mode, over
  * restarts and kills, with a database that fails wherever it can. A "life" is a process with a proxy
  * in it; lives follow each other over the same table and journal. */
-#include <ftw.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -25,14 +24,6 @@ static struct sim_call call[8];
 
 /* ---- lives ---- */
 
-static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
-{
-	(void)st;
-	(void)flag;
-	(void)ftw;
-	return remove(path);
-}
-
 static void set_up(void)
 {
 	snprintf(dir, sizeof(dir), "/tmp/dlgdb.XXXXXX");
@@ -42,7 +33,7 @@ static void set_up(void)
 
 static void tear_down(void)
 {
-	nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	sim_db_remove_dir(dir);
 }
 
 static void start(int mode)

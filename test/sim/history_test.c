@@ -3,12 +3,12 @@
  * 20000 and 5000). SIM_SEED: run this one only.
  * SIM_FIRST: the first seed. */
 #include <check.h>
-#include <ftw.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "../unit/unit.h"
+#include "sim_db.h"
 #include "sim_history.h"
 
 static uint64_t from_env(const char *name, uint64_t value)
@@ -53,14 +53,6 @@ START_TEST(no_history_violates_an_invariant)
 }
 END_TEST
 
-static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
-{
-	(void)st;
-	(void)flag;
-	(void)ftw;
-	return remove(path);
-}
-
 START_TEST(no_history_loses_a_row)
 {
 	char dir[] = "/tmp/dlghistory.XXXXXX";
@@ -68,7 +60,7 @@ START_TEST(no_history_loses_a_row)
 	ck_assert_ptr_nonnull(mkdtemp(dir));
 	run_histories(dir);
 	ck_assert_uint_gt(sim_history_stats.compared, 0);
-	nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	sim_db_remove_dir(dir);
 }
 END_TEST
 

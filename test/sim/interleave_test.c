@@ -10,7 +10,6 @@
  * `budgets`. What fails is printed in the form
  *     SIM_REPLAY="STATE EVENT EVENT [EVENT] DIGITS"
  * which runs just that; it becomes a test with a name at the end of this file. */
-#include <ftw.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -1129,14 +1128,6 @@ START_TEST(crowds)
 }
 END_TEST
 
-static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
-{
-	(void)st;
-	(void)flag;
-	(void)ftw;
-	return remove(path);
-}
-
 START_TEST(pairs_with_a_database)
 {
 	char dir[] = "/tmp/dlginterleave.XXXXXX";
@@ -1145,7 +1136,7 @@ START_TEST(pairs_with_a_database)
 	start(dir);
 	with_writer = budget()->with_writer;
 	run_states(2, 0);
-	nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	sim_db_remove_dir(dir);
 	report("pairs, with a database");
 }
 END_TEST

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The out-of-memory sweep: every scenario with 0, 1, 2... allocations allowed. Calls go on,
  * nothing leaks, and with memory back everything works again. */
-#include <ftw.h>
 #include <stdlib.h>
 
 #include "../../dlg_cb.h"
@@ -305,14 +304,6 @@ END_TEST
 
 static char dir[32];
 
-static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
-{
-	(void)st;
-	(void)flag;
-	(void)ftw;
-	return remove(path);
-}
-
 START_TEST(every_allocation_may_fail_with_a_database)
 {
 	snprintf(dir, sizeof(dir), "/tmp/dlgoom.XXXXXX");
@@ -323,7 +314,7 @@ START_TEST(every_allocation_may_fail_with_a_database)
 	sweep(_i);
 	if (!scenarios[_i].unanswered)
 		ck_assert_uint_gt(sim_db.calls[SIM_DB_UPSERT], 0);
-	nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	sim_db_remove_dir(dir);
 }
 END_TEST
 

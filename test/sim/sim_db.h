@@ -49,4 +49,7 @@ void sim_db_clear(void);
 void sim_db_save(const char *path);
 void sim_db_load(const char *path);
 
+/* Remove a directory with all that is in it. */
+void sim_db_remove_dir(const char *dir);
+
 #endif
