@@ -92,6 +92,24 @@ class ProxyCase(unittest.TestCase):
                 if d.state < DELETED:
                     self.proxy.fifo.cmd("dlg_end_dlg", d.entry, d.id)
 
+    def ring_many(self, n):
+        """So many calls that ring, of one caller and one callee. Returns (the last of them, INVITEs, Call-IDs)."""
+        c = self.call()
+        invites, ids = [], set()
+        for i in range(n):
+            c.call_id = "many-%d@e2e" % i
+            ids.add(c.call_id)
+            c.a.send(c.build_invite(), c.to_proxy)
+            invites.append(c.b.recv("INVITE"))
+            c.b.reply(invites[-1], 180, tag="t")
+        return c, invites, ids
+
+    def refuse_many(self, c, invites):
+        for i, inv in enumerate(invites):
+            c.b.reply(inv, 486, tag="t")
+            if i % 20 == 0:
+                c.a.drain(0.02)
+
     def agent(self, name="ua"):
         u = UA(name)
         self.addCleanup(u.close)

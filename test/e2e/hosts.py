@@ -10,6 +10,7 @@ its own way
     Management          client of its own management interface; call() gives our commands' results in one shape
     is_ready(proxy)     whether it has started completely
     stats(), transactions(), shm_used(), shm_sites()
+    worker(proxy)       process number of one that takes SIP messages
     ours(levels, text)  pattern of a log line of our module
     CANCELLED           final answer to a caller who gave up before the callee said anything
     ANSWERS             pattern of lines the host logs when its management interface answers with an error

@@ -270,14 +270,7 @@ class LongLists(ProxyCase):
     longest = 30
 
     def test_list_is_cut_and_continued(self):
-        c = self.call()
-        invites, ids = [], set()
-        for n in range(self.CALLS):
-            c.call_id = "many-%d@e2e" % n
-            ids.add(c.call_id)
-            c.a.send(c.build_invite(), c.to_proxy)
-            invites.append(c.b.recv("INVITE"))
-            c.b.reply(invites[-1], 180, tag="t")
+        c, invites, ids = self.ring_many(self.CALLS)
         got = self.proxy.rpc.by_fifo("dlg_list", timeout=10)
         cursor = got.pop()["next"]
         seen = [x["callid"] for x in got]
@@ -288,10 +281,7 @@ class LongLists(ProxyCase):
             seen += [x["callid"] for x in got]
         self.assertEqual(len(seen), len(set(seen)))
         self.assertEqual(set(seen), ids)
-        for n, inv in enumerate(invites):
-            c.b.reply(inv, 486, tag="t")
-            if n % 20 == 0:
-                c.a.drain(0.02)
+        self.refuse_many(c, invites)
 
 
 class Reload(MiCase):

@@ -143,15 +143,7 @@ class LongLists(ProxyCase):
     longest = 30
 
     def test_list_is_cut_and_continued(self):
-        c = self.call()
-        invites = []
-        ids = set()
-        for n in range(self.CALLS):
-            c.call_id = "many-%d@e2e" % n
-            ids.add(c.call_id)
-            c.a.send(c.build_invite(), c.to_proxy)
-            invites.append(c.b.recv("INVITE"))
-            c.b.reply(invites[-1], 180, tag="t")
+        c, invites, ids = self.ring_many(self.CALLS)
         seen, cursor = [], "0"
         while cursor != "end":
             got = self.proxy.rpc.call("dlg_page", cursor, 200)
@@ -159,7 +151,4 @@ class LongLists(ProxyCase):
             seen += [x["callid"] for x in got if "callid" in x]
         self.assertEqual(len(seen), len(set(seen)))
         self.assertEqual(set(seen), ids)
-        for n, inv in enumerate(invites):
-            c.b.reply(inv, 486, tag="t")
-            if n % 20 == 0:
-                c.a.drain(0.02)
+        self.refuse_many(c, invites)

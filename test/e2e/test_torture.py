@@ -6,21 +6,17 @@ per round, TORTURE_SEED to have the same moments again."""
 
 import collections
 import contextlib
-import heapq
-import itertools
 import os
 import random
 import re
-import select
-import signal
 import subprocess
 import sys
-import threading
 import time
 
 from base import CONFIRMED, CONFIRMED_NA, DELETED, ProxyCase, audit
 from proxy import MODULE, ROOT, Proxy
-from sip import SLOW, UA
+from sip import SLOW
+from traffic import GIVE_UP, T1, T2, Clockwork, Packet
 
 sys.path.insert(1, os.path.join(ROOT, "test", "db"))
 
@@ -32,63 +28,7 @@ RATE = float(os.environ.get("TORTURE_RATE", "100"))
 SECONDS = float(os.environ.get("TORTURE_SECONDS", "5"))
 SEED = int(os.environ.get("TORTURE_SEED", "0")) or random.getrandbits(32)
 
-T1, T2, GIVE_UP = 0.1, 1.0, 20  # RFC 3261 17.1.1.1, in a hurry
 NAMED = 20  # so many Call-IDs in a failure
-
-
-class Mortal(Proxy):
-    """A proxy that dies and comes back: same ports, same journal."""
-
-    def choose_ports(self):
-        if not self.ports:
-            super().choose_ports()
-
-    def die(self):
-        """kill -9 of all processes. Returns when they hold neither sockets nor locks."""
-        os.killpg(self.proc.pid, signal.SIGKILL)
-        self.proc.wait()
-        while group_runs(self.proc.pid):
-            time.sleep(0.002)
-        self.log_file.close()
-
-
-def group_runs(group):
-    """Whether any process of the group is more than a zombie."""
-    for entry in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError):
-            with open("/proc/%s/stat" % entry) as f:
-                state, _, pgrp = f.read().rpartition(")")[2].split()[:3]
-            if int(pgrp) == group and state not in "ZX":
-                return True
-    return False
-
-
-class Packet:
-    """The few headers that the ends need, fast."""
-
-    def __init__(self, data):
-        lines = data.split(b"\r\n")
-        self.start, self.via, self.routes = lines[0], [], []
-        for line in lines[1:]:
-            name, _, value = line.partition(b": ")
-            name = name.lower()
-            if name == b"via":
-                self.via.append(value)
-            elif name == b"record-route":
-                self.routes.append(value)
-            elif name == b"from":
-                self.caller = value
-            elif name == b"to":
-                self.callee = value
-            elif name == b"call-id":
-                self.id = value.decode()
-            elif name == b"cseq":
-                self.cseq = value
-                self.method = value.split()[1].decode()
-
-    @property
-    def code(self):
-        return int(self.start[8:11]) if self.start.startswith(b"SIP/2.0 ") else 0
 
 
 class Call:
@@ -139,58 +79,14 @@ class Call:
             "invited", "answered", "acked", "bye_sent", "bye_answered")))
 
 
-class Traffic(threading.Thread):
+class Traffic(Clockwork):
     """Caller and callee of all calls. Everything is repeated until it is answered, as the RFC says, whatever happens to
     the proxy."""
 
     def __init__(self, proxy, rng):
-        super().__init__(daemon=True)
+        super().__init__(RATE)
         self.proxy, self.rng = (proxy.ip, proxy.port), rng
-        self.a, self.b = UA("alice"), UA("bob")
-        self.a.sock.setblocking(False)
-        self.b.sock.setblocking(False)
-        self.calls = {}
-        self.lock = threading.RLock()
-        self.stopped, self.paused, self.leaving, self.postponed, self.error = False, True, False, [], None
-        self.next_call = 0
-        self.timers, self.serial = [], itertools.count(1)
-
-    # -- clockwork
-
-    def later(self, seconds, do, *args):
-        heapq.heappush(self.timers, (time.monotonic() + seconds, next(self.serial), do, args))
-
-    def run(self):
-        try:
-            while not self.stopped:
-                self.turn()
-        except BaseException as e:  # reported by the test
-            self.error = e
-            raise
-
-    def turn(self):
-        """Read before anything is repeated: what has arrived needs no repetition."""
-        ready = select.select([self.a.sock, self.b.sock], [], [], self.rest())[0]
-        with self.lock:
-            for sock in ready:
-                self.read(sock, self.at_caller if sock is self.a.sock else self.at_callee)
-            now = time.monotonic()
-            while self.timers and self.timers[0][0] <= now:
-                _, _, do, args = heapq.heappop(self.timers)
-                do(*args)
-            if not self.paused and self.next_call <= now:
-                self.next_call = max(self.next_call, now - 0.5) + 1 / RATE
-                self.start_call()
-
-    def rest(self):
-        due = [self.timers[0][0]] if self.timers else []
-        due += [] if self.paused else [self.next_call]
-        return min(max(min(due, default=1e9) - time.monotonic(), 0), 0.02)
-
-    def read(self, sock, handle):
-        with contextlib.suppress(BlockingIOError):
-            for _ in range(200):
-                handle(sock.recv(65535))
+        self.leaving, self.postponed = False, []
 
     def send(self, ua, data):
         with contextlib.suppress(BlockingIOError):
@@ -366,7 +262,7 @@ class Check:
 
 
 class MortalCase(ProxyCase):
-    """A mortal proxy over a database of its own."""
+    """A proxy over a database of its own, to be killed."""
 
     @classmethod
     def setUpClass(cls):
@@ -374,7 +270,7 @@ class MortalCase(ProxyCase):
         cls.addClassCleanup(cls.db.remove)
         subprocess.run([os.path.join(os.path.dirname(MODULE), "dlgctl"), "db", "create", cls.db.url], check=True,
                        stdout=subprocess.DEVNULL)
-        cls.proxy = Mortal(params=dict(cls.params, db_mode=1, db_url=cls.db.url), hooks=cls.hooks, **cls.options)
+        cls.proxy = Proxy(params=dict(cls.params, db_mode=1, db_url=cls.db.url), hooks=cls.hooks, **cls.options)
         cls.proxy.params["db_journal_dir"] = os.path.join(cls.proxy.dir, "journal")
         for pattern in cls.allowed:
             cls.proxy.allow(pattern)
@@ -400,8 +296,8 @@ class DeathAfterTheAck(MortalCase):
         c.got(200)
         c.send("ACK")
         c.b.recv("ACK")
-        self.proxy.die()
-        self.proxy.start()
+        self.proxy.crash()
+        self.proxy.resume()
         time.sleep(5)
         self.assertEqual(self.state(c), CONFIRMED_NA)
         c.a.silent(0)
@@ -436,7 +332,7 @@ class Torture(MortalCase):
 
     def kill_proxy(self):
         killed = time.monotonic()
-        self.proxy.die()
+        self.proxy.crash()
         self.deaths.append((killed, time.monotonic()))
 
     def kill_something(self):
@@ -455,7 +351,7 @@ class Torture(MortalCase):
             time.sleep(self.rng.uniform(0.02, 0.5))  # perhaps in the middle of the restore
             self.kill_proxy()
         if what != "database":
-            self.proxy.start()
+            self.proxy.resume()
         return what
 
     def round(self):

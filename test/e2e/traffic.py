@@ -112,35 +112,21 @@ class Call:
                                                ", " + "; ".join(self.trouble) if self.trouble else "")
 
 
-class Traffic(threading.Thread):
-    """`to`: where callers and callees send, if not to the proxy itself; `contacts`: as what they are reached.
-    `headers`: a function of the call, further header lines of its INVITE."""
+class Clockwork(threading.Thread):
+    """A thread that plays caller and callee: reads what comes, repeats what is due, and starts calls at a rate while it
+    is not paused. Its heirs say what that is: at_caller(), at_callee(), start_call()."""
 
-    def __init__(self, proxy, seed, rate=20.0, kinds=None, talk=(0.2, 1.0), to=None, contacts=None, headers=None,
-                 patience=20.0, ring=(0.0, 0.2), prefix="t"):
+    def __init__(self, rate):
         super().__init__(daemon=True)
-        self.proxy, self.rate, self.talk, self.ring, self.patience = proxy, rate, talk, ring, patience
-        self.rng = random.Random(seed)
-        self.kinds = kinds or KINDS
-        self.extra = headers or (lambda c: ())
-        self.prefix = "%s%x" % (prefix, random.getrandbits(40))
+        self.rate = rate
         self.a, self.b = UA("alice"), UA("bob")
         for ua in (self.a, self.b):
             ua.sock.setblocking(False)
-        here = (proxy.ip, proxy.port)
-        self.to = dict(zip(("caller", "callee"), to or (here, here)))
-        self.contact = dict(zip(("caller", "callee"), contacts or (self.a.addr, self.b.addr)))
-        self.forgotten = 0
-        self.tolerated = {}  # kind: further codes
-        self.unanswered = ()  # beginnings of messages that the host may leave without an answer
         self.calls = {}
-        self.open = set()
         self.lock = threading.RLock()
-        self.stopped, self.paused, self.frozen, self.error, self.stray = False, True, False, None, 0
+        self.stopped, self.paused, self.error = False, True, None
         self.next_call = 0.0
         self.timers, self.serial = [], itertools.count(1)
-
-    # -- clockwork
 
     def later(self, seconds, do, *args):
         heapq.heappush(self.timers, (time.monotonic() + seconds, next(self.serial), do, args))
@@ -175,17 +161,44 @@ class Traffic(threading.Thread):
     def read(self, sock, handle):
         with contextlib.suppress(BlockingIOError):
             for _ in range(200):
-                data = sock.recv(65535)
-                try:
-                    p = Packet(data)
-                except (ValueError, IndexError):
-                    self.stray += 1
-                    continue
-                c = self.calls.get(p.id)
-                if c:
-                    handle(c, p)
-                else:
-                    self.stray += 1
+                handle(sock.recv(65535))
+
+
+class Traffic(Clockwork):
+    """`to`: where callers and callees send, if not to the proxy itself; `contacts`: as what they are reached.
+    `headers`: a function of the call, further header lines of its INVITE."""
+
+    def __init__(self, proxy, seed, rate=20.0, kinds=None, talk=(0.2, 1.0), to=None, contacts=None, headers=None,
+                 patience=20.0, ring=(0.0, 0.2), prefix="t"):
+        super().__init__(rate)
+        self.proxy, self.talk, self.ring, self.patience = proxy, talk, ring, patience
+        self.rng = random.Random(seed)
+        self.kinds = kinds or KINDS
+        self.extra = headers or (lambda c: ())
+        self.prefix = "%s%x" % (prefix, random.getrandbits(40))
+        here = (proxy.ip, proxy.port)
+        self.to = dict(zip(("caller", "callee"), to or (here, here)))
+        self.contact = dict(zip(("caller", "callee"), contacts or (self.a.addr, self.b.addr)))
+        self.forgotten = 0
+        self.tolerated = {}  # kind: further codes
+        self.unanswered = ()  # beginnings of messages that the host may leave without an answer
+        self.open = set()
+        self.frozen, self.stray = False, 0
+
+    def read(self, sock, handle):
+        """Messages that belong to no call are counted."""
+        super().read(sock, lambda data: self.sort(data, handle))
+
+    def sort(self, data, handle):
+        try:
+            p = Packet(data)
+            c = self.calls.get(p.id)
+        except (ValueError, IndexError):
+            c = None
+        if c:
+            handle(c, p)
+        else:
+            self.stray += 1
 
     def send(self, side, data):
         with contextlib.suppress(BlockingIOError):
