@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # make          dialog.so and the examples, in build/plain; SAN=1: with sanitizers, in build/san
 # make run      Kamailio in the foreground with our module and etc/kamailio.cfg, on loopback
-# make test     unit, simulation, fuzz (FUZZ_SECONDS each) and end-to-end tests; SAN=1: sanitized
+# make test     unit, simulation, fuzz (5 seconds each) and end-to-end tests; SAN=1: sanitized
 # make lint     warnings of gcc and clang, clang-tidy, cppcheck, shellcheck, exported symbols
 # make bench    what tracking calls costs, against no module and the host's own; test/bench/README
 #               make bench-engine: the first two minutes of it, without a proxy
 # make e2e      the end-to-end tests alone
 # make torture  the long form of what breaks proxies: messages, deaths, faults; doc/robustness.md
 # make soak     an hour (SOAK_SECONDS) of random calls and restarts; build/soak/memory.csv
+# make fuzz     each parser of foreign input for an hour (FUZZ_SECONDS), by libFuzzer and by AFL++
 # make install  into MODDIR; make clean; make distclean: the fetched headers go, too
 # HOST=opensips OPENSIPS_SRC=/tree   for OpenSIPS, by the source tree it was built in; build/opensips
 # V=1 shows the compilers' command lines.
@@ -16,7 +17,6 @@ ifeq ($(origin CC),default)
 CC = gcc
 endif
 CFLAGS = -O2 -g
-FUZZ_SECONDS = 5
 PREFIX = /usr/local
 MODDIR = $(PREFIX)/lib/$(HOST)/modules
 
@@ -59,7 +59,7 @@ drivers := $(patsubst db/%.c,$(B)/dialog_db_%.so,$(filter-out db/db.c db/sql.c,$
 examples := $(patsubst examples/%.c,$(B)/dlg_%.so,$(wildcard examples/*.c))
 bad_module = $(B)/test/e2e/dlg_faults.so
 
-.PHONY: all another_tree run test e2e torture soak bench bench-engine programs tsan lint objects install clean distclean
+.PHONY: all another_tree run test e2e fuzz torture soak bench bench-engine programs tsan lint objects install clean distclean
 .SECONDARY:
 all: $(B)/dialog.so $(drivers) $(B)/dlgctl $(examples)
 
@@ -129,18 +129,23 @@ $(B)/test/sim/%: wrap = @test/sim/wrap.opts
 $(B)/test/unit/dlg_profile_values_test: wrap = -Wl,--wrap=dlg_str_hash_secret
 
 # libFuzzer where clang has it; else gcc builds programs that only replay the corpora.
-fuzzer := $(shell echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' | \
-	clang -fsanitize=fuzzer -x c -o /dev/null - 2>/dev/null && echo yes)
+FUZZER := $(shell echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' | \
+	clang -fsanitize=fuzzer -x c -o /dev/null - 2>/dev/null && echo libfuzzer)
 fuzz_san = -fsanitize=address,undefined -fno-sanitize-recover=undefined
-fuzz_cc = $(if $(fuzzer),clang -fsanitize=fuzzer-no-link,$(CC)) $(fuzz_san)
-fuzz_main = $(if $(fuzzer),-fsanitize=fuzzer,build/fuzz/test/fuzz/replay.o)
+fuzz_cc_libfuzzer = clang -fsanitize=fuzzer-no-link $(fuzz_san)
+fuzz_cc_afl = AFL_QUIET=1 AFL_USE_ASAN=1 AFL_USE_UBSAN=1 afl-clang-fast
+fuzz_cc = $(or $(fuzz_cc_$(FUZZER)),$(CC) $(fuzz_san))
+fuzz_main = $(if $(FUZZER),-fsanitize=fuzzer,$(F)/test/fuzz/replay.o)
+F = build/$(if $(filter afl,$(FUZZER)),afl,fuzz)
 
-build/fuzz/%.o: %.c
+$(F)/%.o: %.c
 	@mkdir -p $(@D)
 	$(Q)$(fuzz_cc) $(strict) -DDLG_DEBUG -c -o $@ $<
 
-$(fuzz:%.c=build/fuzz/%): build/fuzz/%: build/fuzz/%.o build/fuzz/test/fuzz/replay.o \
-		$(patsubst %.c,build/fuzz/%.o,$(engine) $(sim))
+$(fuzz:%.c=$(F)/%): $(F)/%: $(F)/%.o $(F)/test/fuzz/replay.o \
+		$(patsubst %.c,$(F)/%.o,$(engine) $(sim))
+$(F)/test/fuzz/reply_fuzz: $(F)/ctl/ctl_reply.o $(F)/ctl/ctl_out.o
+$(fuzz:%.c=$(F)/%):
 	$(Q)$(fuzz_cc) -o $@ $(filter-out %/replay.o,$^) $(fuzz_main) -pthread
 
 run: all
@@ -160,20 +165,23 @@ tsan:
 	$(MAKE) SAN=1 B=build/tsan san=-fsanitize=thread $(race)
 
 programs: all $(if $(SAN),tsan) $(tests:%.c=$(B)/%) $(db_tests:%.c=$(B)/%) $(ctl_server) $(B)/doc/gen_states \
-	$(fuzz:%.c=build/fuzz/%) $(bad_module)
+	$(fuzz:%.c=$(F)/%) $(bad_module)
 
 test:
 	./setup.sh test
 	$(MAKE) programs
-	FUZZ_SECONDS=$(FUZZ_SECONDS) DIALOG_SO=$(abspath $(B)/dialog.so) \
-		test/run "$(B)/doc/gen_states doc/states.md" $(tests:%.c=$(B)/%) \
-		$(if $(SAN),$(race)) $(fuzz:%.c=build/fuzz/%) \
+	DIALOG_SO=$(abspath $(B)/dialog.so) test/run "$(B)/doc/gen_states doc/states.md" $(tests:%.c=$(B)/%) \
+		$(if $(SAN),$(race)) $(fuzz:%.c=$(F)/%) \
 		test/db/dbserver_test.py "test/db/run $(B) $(db_tests:%.c=$(B)/%)" \
 		"test/ctl/run $(B)/dlgctl $(ctl_server)" test/e2e/run
 
 e2e: all $(bad_module)
 	./setup.sh test
 	DIALOG_SO=$(abspath $(B)/dialog.so) test/e2e/run
+
+fuzz:
+	./setup.sh lint
+	test/fuzz/run $(TARGETS)
 
 TORTURE_ROUNDS = 20
 torture: all $(bad_module)
@@ -222,7 +230,7 @@ lint:
 	$(cppcheck) $(engine) $(filter-out db/db.c,$(wildcard db/*.c)) $(adapter) \
 		$(wildcard ctl/*.c examples/*.c)
 	$(cppcheck) --suppress='*:test/sim/sim_wrap.c' $(sim) $(fuzz)
-	shellcheck setup.sh host/*/*.sh .ci/run test/fuzz/run
+	shellcheck setup.sh host/*/*.sh .ci/run
 	test "$$(nm -D --defined-only -f posix $(B)/dialog.so | cut -d' ' -f1 | sort | xargs)" = \
 		"$(host_symbols)"
 
@@ -234,7 +242,7 @@ install: all
 	install -D -m 644 ctl/dlgctl.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/dlgctl
 
 clean:
-	rm -rf build/plain build/san build/opensips build/tsan build/fuzz build/clang build/run
+	rm -rf build/plain build/san build/opensips build/tsan build/fuzz build/afl build/clang build/run
 
 distclean:
 	rm -rf build

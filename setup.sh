@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Install the Debian packages that are missing, and say which. Usage: ./setup.sh [build|test|lint|bench]
 # "build": what `make` and `make run` need. "test" (default): what `make test` needs on top of that.
-# "lint": everything for `make lint`, and libFuzzer. "bench": what `make bench` needs.
+# "lint": everything for `make lint` and `make fuzz`. "bench": what `make bench` needs.
 # As an ordinary user without password-less sudo it only prints the command to run.
 set -eu
 
@@ -10,7 +10,7 @@ build="gcc make libc6-dev dpkg-dev ca-certificates netbase kamailio"
 build="$build libsqlite3-dev libmariadb-dev libpq-dev libncurses-dev"
 test="$build pkg-config check sip-tester python3 mariadb-server postgresql"
 test="$test tmux man-db groff"
-lint="$test clang clang-tidy libclang-rt-dev cppcheck shellcheck"
+lint="$test clang clang-tidy libclang-rt-dev afl++ cppcheck shellcheck"
 bench="$test kamailio-mysql-modules kamailio-postgres-modules kamailio-sqlite-modules valgrind gnuplot-nox"
 
 case "${1-test}" in
