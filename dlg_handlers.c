@@ -144,7 +144,7 @@ static void announce(struct dlg_cell *dlg, struct host_msg *req)
 
 /* Events of transactions that this process is delivering right now: the message they are about
  * has not been sent yet, and ours must not overtake it. */
-static _Thread_local int delivering;
+static DLG_LOCK_PROCESS_LOCAL int delivering;
 
 /* Let the timer process end the call at its next tick. */
 static void want_end_locked(struct dlg_cell *dlg)
@@ -177,9 +177,9 @@ static int custom_timeout(struct host_msg *msg, uint32_t *seconds)
 /* ---- attaching to transactions ---- */
 
 /* The only Contact, if it is fit to become the Request-URI of a request of ours. */
-static struct dlg_str contact_of(struct host_msg *msg)
+static struct dlg_str contact_of(struct host_msg *msg, struct host_walk *walk)
 {
-	return dlg_route_target(host_msg_contact(msg));
+	return dlg_route_target(host_msg_contact(msg, walk));
 }
 
 static int refreshes_target(enum host_method method)
@@ -190,10 +190,11 @@ static int refreshes_target(enum host_method method)
 static struct dlg_tx *tx_new(struct host_msg *msg, const struct dlg_ctx *ctx)
 {
 	struct dlg_str contact = DLG_STR_NONE;
+	struct host_walk walk = { 0 };
 	struct dlg_tx *tx;
 
 	if (!ctx->created && refreshes_target((enum host_method)ctx->method))
-		contact = contact_of(msg);
+		contact = contact_of(msg, &walk);
 	tx = dlg_mem_alloc(sizeof(*tx) + contact.len);
 	if (!tx)
 		return NULL;
@@ -284,17 +285,18 @@ static void add_cookie(struct host_msg *msg, const struct dlg_cell *dlg)
 static int insert(struct host_msg *msg, const struct host_info *info, struct dlg_cell **dlg)
 {
 	struct dlg_buf routes = { 0 };
+	struct host_walk walk = { 0 };
 	struct dlg_hash_new in = {
 		.call_id = info->call_id, .from_uri = info->from_uri, .from_tag = info->from_tag,
-		.to_uri = info->to_uri, .caller_contact = contact_of(msg),
-		.caller_sock = host_msg_sock(msg), .invite_cseq = info->cseq,
+		.to_uri = info->to_uri, .caller_sock = host_msg_sock(msg), .invite_cseq = info->cseq,
 		.via_hash = dlg_str_hash(info->via_branch),
 		.lifetime = (uint32_t)dialog_conf.default_timeout,
 	};
 	int ret;
 
-	dlg_match_collect_routes(msg, HOST_RECORD_ROUTE, &routes);
+	dlg_match_collect_routes(msg, HOST_RECORD_ROUTE, &walk, &routes);
 	in.caller_routes = dlg_buf_view(&routes);
+	in.caller_contact = contact_of(msg, &walk);
 	ret = routes.failed ? -1 : dlg_hash_insert(&in, DLG_BY_MESSAGE, dlg);
 	dlg_buf_free(&routes);
 	return ret;
@@ -365,7 +367,7 @@ int dlg_handlers_create(struct host_msg *msg)
 	return 1;
 }
 
-void dlg_handlers_on_route(struct host_msg *msg)
+void dlg_handlers_on_route(struct host_msg *msg, struct dlg_str params)
 {
 	struct dlg_ctx *ctx = host_ctx(msg);
 	struct dlg_str cookie;
@@ -375,7 +377,7 @@ void dlg_handlers_on_route(struct host_msg *msg)
 	if (!ctx || ctx->created || ctx->attached)
 		return;
 	found = dialog_conf.dlg_match_mode != DIALOG_DID_NONE &&
-		host_rr_get(msg, dlg_str_of(dialog_conf.rr_param), &cookie) == 0;
+		dlg_route_param(params, dlg_str_of(dialog_conf.rr_param), &cookie) && cookie.len;
 	dlg_match_request(msg, ctx, found ? &cookie : NULL);
 	t = ctx->dlg ? host_tx_current(msg) : NULL;
 	if (t) /* the script made it before loose_route() */
@@ -506,15 +508,16 @@ struct news {
 
 /* The callee's route set: Record-Route of the reply below ours, reversed (RFC 3261 12.1.2). */
 static void callee_routes(struct host_msg *rpl, const struct dlg_cell *dlg, int own,
-			  struct dlg_buf *out)
+			  struct host_walk *walk, struct dlg_buf *out)
 {
+	struct host_walk again = { 0 };
 	struct dlg_buf all = { 0 };
 	unsigned above = dlg_route_count(dlg_hash_text(dlg, DLG_CALLER_ROUTES)) + (unsigned)own;
-	unsigned total = dlg_match_count_routes(rpl, HOST_RECORD_ROUTE);
+	unsigned total = dlg_match_count_routes(rpl, HOST_RECORD_ROUTE, walk);
 
 	if (total <= above)
 		return;
-	dlg_match_collect_routes(rpl, HOST_RECORD_ROUTE, &all);
+	dlg_match_collect_routes(rpl, HOST_RECORD_ROUTE, &again, &all);
 	dlg_route_slice(out, dlg_buf_view(&all), 0, total - above, 1);
 	dlg_buf_free(&all);
 }
@@ -523,11 +526,12 @@ static void read_news(struct host_tx *t, struct host_msg *rpl, const struct dlg_
 		      struct dlg_str tag, struct news *n)
 {
 	struct dlg_buf routes = { 0 };
+	struct host_walk walk = { 0 };
 
 	n->own = host_tx_own_record_routes(t);
-	callee_routes(rpl, dlg, n->own, &routes);
+	callee_routes(rpl, dlg, n->own, &walk, &routes);
 	n->tag = tag;
-	n->contact = shared_copy(contact_of(rpl));
+	n->contact = shared_copy(contact_of(rpl, &walk));
 	n->route_set = shared_copy(dlg_buf_view(&routes));
 	n->sock = host_msg_sock(rpl);
 	n->fresh = dlg_hash_leg_new(tag, DLG_STR_NONE);
@@ -666,7 +670,8 @@ static void refresh_locked(struct dlg_tx *tx, struct dlg_str *of_request, struct
 static void refresh_targets(struct dlg_tx *tx, struct host_msg *rpl)
 {
 	struct dlg_str of_request = shared_copy((struct dlg_str){ tx->contact, tx->contact_len });
-	struct dlg_str of_reply = shared_copy(rpl ? contact_of(rpl) : DLG_STR_NONE);
+	struct host_walk walk = { 0 };
+	struct dlg_str of_reply = shared_copy(rpl ? contact_of(rpl, &walk) : DLG_STR_NONE);
 
 	dlg_hash_lock(tx->dlg);
 	refresh_locked(tx, &of_request, &of_reply);

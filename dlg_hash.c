@@ -673,7 +673,7 @@ unsigned dlg_hash_live_legs_locked(const struct dlg_cell *dlg, const struct dlg_
 
 const char *dlg_hash_name(const struct dlg_cell *dlg)
 {
-	static _Thread_local char name[160];
+	static DLG_LOCK_PROCESS_LOCAL char name[160];
 	struct dlg_str id = dlg_hash_text(dlg, DLG_CALL_ID);
 
 	snprintf(name, sizeof(name), "%u:%u %.*s", dlg->h_entry, dlg->h_id,

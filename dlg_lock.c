@@ -20,8 +20,7 @@ enum {
 	LOOK_MS = 100, /* a sleeper asks that often whether the owner is still there */
 };
 
-/* Of this thread. Together, because to reach such a variable costs more than the lock itself. */
-static _Thread_local struct own {
+static DLG_LOCK_PROCESS_LOCAL struct own {
 	int held;    /* or-ed enum dlg_lock_kind */
 	uint32_t id; /* thread id; 0 not asked for yet */
 } own;
@@ -151,14 +150,12 @@ static void get_slowly(struct dlg_lock *lock, uint32_t self)
 
 void dlg_lock_get(struct dlg_lock *lock, enum dlg_lock_kind kind)
 {
-	struct own *me = &own;
-
-	check_order(me->held, kind);
-	if (!me->id)
-		me->id = (uint32_t)syscall(SYS_gettid);
-	if (!replace(lock, 0, me->id))
-		get_slowly(lock, me->id);
-	me->held |= (int)kind;
+	check_order(own.held, kind);
+	if (!own.id)
+		own.id = (uint32_t)syscall(SYS_gettid);
+	if (!replace(lock, 0, own.id))
+		get_slowly(lock, own.id);
+	own.held |= (int)kind;
 }
 
 void dlg_lock_put(struct dlg_lock *lock, enum dlg_lock_kind kind)

@@ -13,12 +13,12 @@ int dlg_match_is_initial(const struct host_info *info)
 /* ---- routes of a message ---- */
 
 /* All entries of a header, joined in message order. */
-void dlg_match_collect_routes(struct host_msg *msg, enum host_header name, struct dlg_buf *out)
+void dlg_match_collect_routes(struct host_msg *msg, enum host_header name, struct host_walk *walk,
+			      struct dlg_buf *out)
 {
-	struct host_walk walk = { 0 };
 	struct dlg_str body;
 
-	while (host_msg_header(msg, name, &walk, &body) == 0) {
+	while (host_msg_header(msg, name, walk, &body) == 0) {
 		struct dlg_str entry;
 
 		while (dlg_route_next(&body, &entry) == 0) {
@@ -29,13 +29,13 @@ void dlg_match_collect_routes(struct host_msg *msg, enum host_header name, struc
 	}
 }
 
-unsigned dlg_match_count_routes(struct host_msg *msg, enum host_header name)
+unsigned dlg_match_count_routes(struct host_msg *msg, enum host_header name,
+				struct host_walk *walk)
 {
-	struct host_walk walk = { 0 };
 	struct dlg_str body;
 	unsigned n = 0;
 
-	while (host_msg_header(msg, name, &walk, &body) == 0)
+	while (host_msg_header(msg, name, walk, &body) == 0)
 		n += dlg_route_count(body);
 	return n;
 }
@@ -122,11 +122,12 @@ static struct dlg_cell *find_by_cookie(struct search *s, struct dlg_str cookie)
  * the Request-URI. */
 static void other_routes(struct host_msg *msg, struct dlg_buf *routes, struct dlg_buf *target)
 {
+	struct host_walk walk = { 0 };
 	struct dlg_buf all = { 0 };
 	int own = host_msg_own_routes(msg);
 	unsigned n;
 
-	dlg_match_collect_routes(msg, HOST_ROUTE, &all);
+	dlg_match_collect_routes(msg, HOST_ROUTE, &walk, &all);
 	n = dlg_route_count(dlg_buf_view(&all));
 	if (own < 0) /* a strict router before us: the target is the last entry (RFC 3261 16.4) */
 		dlg_buf_add(target, dlg_route_last_uri(dlg_buf_view(&all)));

@@ -10,11 +10,13 @@
 /* Nonzero for an INVITE without To tag. */
 int dlg_match_is_initial(const struct host_info *info);
 
-/* Append all entries of a header, joined by ",", in message order. */
-void dlg_match_collect_routes(struct host_msg *msg, enum host_header name, struct dlg_buf *out);
+/* Append all entries of a header, joined by ",", in message order; finishes the walk. */
+void dlg_match_collect_routes(struct host_msg *msg, enum host_header name, struct host_walk *walk,
+			      struct dlg_buf *out);
 
 /* How many entries that are. */
-unsigned dlg_match_count_routes(struct host_msg *msg, enum host_header name);
+unsigned dlg_match_count_routes(struct host_msg *msg, enum host_header name,
+				struct host_walk *walk);
 
 /* Match a request by `cookie` (NULL: it has none), then by SIP elements, as dlg_match_mode
  * allows; a dialog found becomes the current one of `ctx`, held as DLG_BY_MESSAGE. A cookie that

@@ -186,7 +186,7 @@ static struct host_request make_bye(const struct dlg_cell *dlg, const struct pla
 	return r;
 }
 
-static _Thread_local struct {
+static DLG_LOCK_PROCESS_LOCAL struct {
 	struct dlg_cell *dlg;
 	struct dlg_leg *leg;
 	enum dlg_dir dir;

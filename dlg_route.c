@@ -147,10 +147,18 @@ static struct dlg_str token(struct dlg_str v)
 	return (struct dlg_str){ v.s, n };
 }
 
+/* It is the first parameter nearly always. */
+static int starts_with_tag(struct dlg_str params)
+{
+	return params.len > 5 && dlg_str_eq_nocase((struct dlg_str){ params.s, 5 }, DLG_STR(";tag="));
+}
+
 struct dlg_str dlg_route_tag(struct dlg_str body)
 {
 	struct dlg_str rest = header_params(body), one, value;
 
+	if (starts_with_tag(rest))
+		return token((struct dlg_str){ rest.s + 5, rest.len - 5 });
 	while (next_param(&rest, &one) == 0) {
 		if (dlg_str_eq_nocase(dlg_str_trim(split(one, '=', &value)), DLG_STR("tag")) &&
 		    value.s)
@@ -285,8 +293,7 @@ static int text_eq(struct dlg_str a, struct dlg_str b, int nocase)
 	return 1;
 }
 
-/* Value of parameter `name`: 1 found, 0 not. */
-static int param_find(struct dlg_str params, struct dlg_str name, struct dlg_str *value)
+int dlg_route_param(struct dlg_str params, struct dlg_str name, struct dlg_str *value)
 {
 	while (params.s) {
 		struct dlg_str one = split(params, ';', &params), v;
@@ -314,7 +321,7 @@ static int params_agree(struct dlg_str a, struct dlg_str b)
 
 		if (!n.len)
 			continue;
-		if (param_find(b, n, &other)) {
+		if (dlg_route_param(b, n, &other)) {
 			if (!text_eq(v, other, 1))
 				return 0;
 			continue;
@@ -350,7 +357,6 @@ struct dlg_str dlg_route_target(struct dlg_str uri)
 {
 	struct uri u;
 
-	uri = dlg_route_clean(uri);
 	if (uri.len && memchr(uri.s, '?', uri.len) && uri_split(uri, &u) == 0 && u.headers.s)
 		uri.len = (size_t)(u.headers.s - 1 - uri.s);
 	return uri;

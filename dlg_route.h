@@ -27,9 +27,13 @@ struct dlg_str dlg_route_tag(struct dlg_str body);
  * inside: it must never become part of a request we make. */
 struct dlg_str dlg_route_clean(struct dlg_str uri);
 
-/* What of a Contact URI may become a Request-URI: as dlg_route_clean(), without the header part
- * ("?...") of a SIP URI (RFC 3261 19.1.1, table 1). */
+/* What of a Contact URI may become a Request-URI: all but the header part ("?...") of a SIP URI
+ * (RFC 3261 19.1.1, table 1). */
 struct dlg_str dlg_route_target(struct dlg_str uri);
+
+/* Find the URI parameter `name` among `params`, which are separated by semicolons: 1 found, with its
+ * value, empty if it has none; 0 not. */
+int dlg_route_param(struct dlg_str params, struct dlg_str name, struct dlg_str *value);
 
 /* Append to `out` the entries [skip, skip+take) of `list`, joined by "," - reversed if asked for
  * (RFC 3261 12.1.2). */

@@ -10,9 +10,12 @@ int dlg_str_eq_nocase(struct dlg_str a, struct dlg_str b)
 	return a.len == b.len && (!a.len || !strncasecmp(a.s, b.s, a.len));
 }
 
+/* Nearly always a letter is asked about: one comparison, then a bit of the four. */
 static int is_blank(char c)
 {
-	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+	const uint64_t blanks = 1ull << ' ' | 1ull << '\t' | 1ull << '\r' | 1ull << '\n';
+
+	return (unsigned char)c <= ' ' && blanks >> c & 1;
 }
 
 struct dlg_str dlg_str_trim(struct dlg_str v)

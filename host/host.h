@@ -73,9 +73,6 @@ int host_msg_info(struct host_msg *msg, struct host_info *out);
 /* To tag, also of a message that host_msg_info() would refuse. Empty when there is none. */
 struct dlg_str host_msg_to_tag(struct host_msg *msg);
 
-/* URI of the only Contact. Empty when there is none, several, "*", or it cannot be parsed. */
-struct dlg_str host_msg_contact(struct host_msg *msg);
-
 enum host_header { HOST_RECORD_ROUTE, HOST_ROUTE };
 
 /* How far one has come in the headers of a message; all-zero at the beginning. For the adapter. */
@@ -83,12 +80,19 @@ struct host_walk {
 	int begun;
 	const void *at;
 	struct dlg_str rest;
+	unsigned contacts;      /* passed by */
+	struct dlg_str contact; /* the last one's body */
 };
 
 /* Raw body of the next header of that name, in message order; 0 found, -1 no more. A body may hold
  * several comma separated entries. */
 int host_msg_header(struct host_msg *msg, enum host_header name, struct host_walk *walk,
 		    struct dlg_str *body);
+
+/* URI of the only Contact, as dlg_route_clean() leaves it. Empty when there is none, several, "*", or it
+ * cannot be parsed. `walk`: over the headers of the message, wherever it is: it is finished here, so
+ * that nobody has to walk twice. */
+struct dlg_str host_msg_contact(struct host_msg *msg, struct host_walk *walk);
 
 /* How many leading Route entries of a request were put there by this proxy and are consumed by
  * it (0, 1, or 2 with double record-routing); -1 when the previous hop is a strict router, so
@@ -172,10 +176,6 @@ int host_tx_own_record_routes(struct host_tx *t);
 /* Append `param` (";did=...") to our Record-Route, whether record_route() ran already or will. 0
  * or -1. */
 int host_rr_add(struct host_msg *msg, struct dlg_str param);
-
-/* Value of a URI parameter of our own topmost Route; inside dlg_handlers_on_route(). 0, or -1
- * when absent. */
-int host_rr_get(struct host_msg *msg, struct dlg_str name, struct dlg_str *value);
 
 /* ---- requests the engine sends ---- */
 

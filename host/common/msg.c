@@ -48,13 +48,21 @@ static enum host_method method_of(unsigned value)
 	}
 }
 
-/* The hosts' own parsers of From and To keep what they find. */
+/* The hosts take To apart when they come to it, and keep what they find of From only when asked. */
+static struct dlg_str to_tag(const struct sip_msg *m)
+{
+	const struct to_body *to = m->to->parsed;
+
+	return to && to->error == PARSE_OK ? adapter_view(to->tag_value)
+					   : dlg_route_tag(adapter_view(m->to->body));
+}
+
 static int read_parties(const struct sip_msg *m, struct host_info *out)
 {
 	struct dlg_str from = adapter_view(m->from->body), to = adapter_view(m->to->body);
 
 	out->from_tag = dlg_route_tag(from);
-	out->to_tag = dlg_route_tag(to);
+	out->to_tag = to_tag(m);
 	if (out->to_tag.len)
 		return 0;
 	out->from_uri = dlg_route_uri(from);
@@ -102,7 +110,7 @@ struct dlg_str host_msg_to_tag(struct host_msg *msg)
 
 	if (!is_shared(m) && !m->to && parse_headers(m, HDR_TO_F, 0) < 0)
 		return DLG_STR_NONE;
-	return m->to ? dlg_route_tag(adapter_view(m->to->body)) : DLG_STR_NONE;
+	return m->to ? to_tag(m) : DLG_STR_NONE;
 }
 
 /* ---- headers with routes and contacts ---- */
@@ -125,47 +133,66 @@ static const struct kind {
   route = { HDR_ROUTE_T, { "Route", 5 }, '\0' },
   contact = { HDR_CONTACT_T, { "Contact", 7 }, 'm' };
 
-/* The next header of a kind: 0, or -1 when there is no more. */
-static int walk_next(const struct sip_msg *m, struct host_walk *w, const struct kind *kind,
-		     struct dlg_str *body)
+static void pass_contact(struct host_walk *w, struct dlg_str body)
+{
+	w->contacts++;
+	w->contact = body;
+}
+
+/* Among those the host has parsed. 0, or -1 when there is no more. */
+static int next_parsed(struct host_walk *w, const struct kind *kind, struct dlg_str *body)
 {
 	const struct hdr_field *hdr;
-	struct dlg_str name;
 
-	if (!w->begun)
-		walk_begin(m, w);
 	while ((hdr = w->at)) {
 		w->at = hdr->next;
-		if (hdr->type == kind->type) {
-			*body = dlg_str_trim(adapter_view(hdr->body));
+		*body = adapter_view(hdr->body);
+		if (hdr->type == kind->type)
 			return 0;
-		}
-	}
-	while (dlg_header_next(&w->rest, &name, body) == 0) {
-		if (dlg_header_is(name, kind->name, kind->compact))
-			return 0;
+		if (hdr->type == contact.type)
+			pass_contact(w, *body);
 	}
 	return -1;
 }
 
-struct dlg_str host_msg_contact(struct host_msg *msg)
+static int next_unparsed(struct host_walk *w, const struct kind *kind, struct dlg_str *body)
 {
-	struct host_walk w = { 0 };
-	struct dlg_str list, more, entry, uri;
+	struct dlg_str name;
 
-	if (walk_next(sip(msg), &w, &contact, &list) < 0 ||
-	    walk_next(sip(msg), &w, &contact, &more) == 0)
-		return DLG_STR_NONE;
-	if (dlg_route_next(&list, &entry) < 0 || dlg_route_next(&list, &more) == 0)
-		return DLG_STR_NONE;
-	uri = dlg_route_uri(entry);
-	return dlg_str_eq(uri, DLG_STR("*")) ? DLG_STR_NONE : uri;
+	while (dlg_header_next(&w->rest, &name, body) == 0) {
+		if (dlg_header_is(name, kind->name, kind->compact))
+			return 0;
+		if (dlg_header_is(name, contact.name, contact.compact))
+			pass_contact(w, *body);
+	}
+	return -1;
 }
 
 int host_msg_header(struct host_msg *msg, enum host_header name, struct host_walk *walk,
 		    struct dlg_str *body)
 {
-	return walk_next(sip(msg), walk, name == HOST_ROUTE ? &route : &record_route, body);
+	const struct kind *kind = name == HOST_ROUTE ? &route : &record_route;
+
+	if (!walk->begun)
+		walk_begin(sip(msg), walk);
+	if (next_parsed(walk, kind, body) < 0 && next_unparsed(walk, kind, body) < 0)
+		return -1;
+	*body = dlg_str_trim(*body);
+	return 0;
+}
+
+struct dlg_str host_msg_contact(struct host_msg *msg, struct host_walk *walk)
+{
+	struct dlg_str list, more, entry, uri;
+
+	while (host_msg_header(msg, HOST_RECORD_ROUTE, walk, &list) == 0)
+		;
+	list = walk->contact;
+	if (walk->contacts != 1 || dlg_route_next(&list, &entry) < 0 ||
+	    dlg_route_next(&list, &more) == 0)
+		return DLG_STR_NONE;
+	uri = dlg_route_uri(entry);
+	return dlg_str_eq(uri, DLG_STR("*")) ? DLG_STR_NONE : uri;
 }
 
 /* ---- whose Route is it ---- */

@@ -8,10 +8,9 @@ struct rr_binds adapter_rr;
 
 static void on_route(struct sip_msg *msg, str *params, void *arg)
 {
-	(void)params;
 	(void)arg;
 	if (dialog_running() && msg->first_line.type == SIP_REQUEST && adapter_rr_is_ours(msg))
-		dlg_handlers_on_route((struct host_msg *)msg);
+		dlg_handlers_on_route((struct host_msg *)msg, adapter_view(*params));
 }
 
 int adapter_rr_init(void)
@@ -32,14 +31,4 @@ int host_rr_add(struct host_msg *msg, struct dlg_str param)
 	str s = adapter_str(param);
 
 	return adapter_rr.add_rr_param((struct sip_msg *)msg, &s) < 0 ? -1 : 0;
-}
-
-int host_rr_get(struct host_msg *msg, struct dlg_str name, struct dlg_str *value)
-{
-	str n = adapter_str(name), v = { NULL, 0 };
-
-	if (adapter_rr.get_route_param((struct sip_msg *)msg, &n, &v) != 0)
-		return -1;
-	*value = adapter_view(v);
-	return 0;
 }

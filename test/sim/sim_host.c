@@ -7,6 +7,7 @@
 
 #include "../../dlg_lock.h"
 #include "../../dlg_req_within.h"
+#include "../../dlg_route.h"
 #include "../../dlg_timer.h"
 
 struct host_sock {
@@ -468,10 +469,11 @@ struct dlg_str host_msg_to_tag(struct host_msg *msg)
 	return field(msg, SIM_TO_TAG);
 }
 
-struct dlg_str host_msg_contact(struct host_msg *msg)
+struct dlg_str host_msg_contact(struct host_msg *msg, struct host_walk *walk)
 {
+	(void)walk;
 	outside_locks("host_msg_contact()");
-	return field(msg, SIM_CONTACT);
+	return dlg_route_clean(field(msg, SIM_CONTACT));
 }
 
 int host_msg_header(struct host_msg *msg, enum host_header name, struct host_walk *walk,
@@ -504,7 +506,6 @@ int host_msg_flag(struct host_msg *msg, int bit)
 /* ---- the message's context ---- */
 
 static _Thread_local struct host_tx *current_tx;
-static _Thread_local struct host_msg *in_route;
 
 struct dlg_ctx *host_ctx(struct host_msg *msg)
 {
@@ -686,38 +687,7 @@ int host_rr_add(struct host_msg *msg, struct dlg_str param)
 
 void sim_on_route(struct host_msg *msg)
 {
-	struct host_msg *before = in_route;
-
-	in_route = msg;
-	dlg_handlers_on_route(msg);
-	in_route = before;
-}
-
-int host_rr_get(struct host_msg *msg, struct dlg_str name, struct dlg_str *value)
-{
-	struct dlg_str left = field(msg, SIM_ROUTE_PARAMS);
-
-	outside_locks("host_rr_get()");
-	if (in_route != msg)
-		sim_violation("host_rr_get() outside dlg_handlers_on_route()");
-	while (left.len) {
-		const char *semi = memchr(left.s, ';', left.len);
-		struct dlg_str one = { left.s, semi ? (size_t)(semi - left.s) : left.len };
-
-		left.s += one.len + (semi != NULL);
-		left.len -= one.len + (semi != NULL);
-		if (one.len < name.len || memcmp(one.s, name.s, name.len))
-			continue;
-		if (one.len > name.len && one.s[name.len] != '=')
-			continue;
-		*value = (struct dlg_str){ one.s + name.len, one.len - name.len };
-		if (value->len) {
-			value->s++;
-			value->len--;
-		}
-		return 0;
-	}
-	return -1;
+	dlg_handlers_on_route(msg, field(msg, SIM_ROUTE_PARAMS));
 }
 
 /* ---- requests sent by the engine ---- */

