@@ -957,7 +957,8 @@ static uint32_t due_locked(struct dlg_cell *dlg, int *end_wanted)
 	}
 	if (dlg_timer_left(dlg->timer.deadline))
 		return 0;
-	if (dlg->state != DLG_STATE_DELETED && !dlg->start_time)
+	if (dlg->state != DLG_STATE_DELETED &&
+	    (!dlg->start_time || dlg->flags & DLG_F_BYE_ON_TIMEOUT))
 		dlg->flags |= DLG_F_KILLED; /* a late answer gets a BYE */
 	return apply_locked(dlg, DLG_EV_TIMEOUT, DLG_END_PROXY, dlg->start_time ? 0 : 408);
 }

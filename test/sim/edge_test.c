@@ -814,6 +814,69 @@ START_TEST(even_when_the_dialog_only_waits_for_its_transaction)
 }
 END_TEST
 
+static void wants_byes(struct host_msg *msg)
+{
+	msg->flags |= 1u << SIM_BYE_FLAG;
+}
+
+/* One of two callees has answered, with or without its ACK, and that call is over. */
+static void fork_runs_into_its_limit(int byes, int acked)
+{
+	struct sim_script script = { .record_route = 1, .extra = byes ? wants_byes : NULL };
+
+	start();
+	sim_step(&call, &(struct sim_request){ .method = HOST_INVITE, .initial = 1 }, &script);
+	sim_answer(&call, 0, 180);
+	sim_answer(&call, 1, 180);
+	sim_answer(&call, 0, 200);
+	if (acked)
+		sim_ack(&call, 0);
+	sim_run((acked ? LIFETIME : ACK_LIMIT) + 2);
+	expect(5);
+	ck_assert_uint_eq(sim_sends_tried, byes ? 2 : 0);
+	ck_assert_uint_eq(expired(), 1);
+}
+
+static void answer_after_a_limit_with_byes(int acked)
+{
+	fork_runs_into_its_limit(1, acked);
+	check_byes(0);
+	sim_answer(&call, 1, 200);
+	ck_assert_uint_eq(sim_sends_tried, 2); /* the 200 goes first */
+	sim_run(2);
+	expect(5);
+	ck_assert_uint_eq(sim_sends_tried, 4);
+	check_byes(1);
+	sim_answer(&call, 1, 200); /* again */
+	sim_run(3);
+	ck_assert_uint_eq(sim_sends_tried, 4);
+	ck_assert_uint_eq(expired(), 1);
+	finish();
+}
+
+START_TEST(a_forks_answer_after_the_lifetime_gets_a_bye)
+{
+	answer_after_a_limit_with_byes(1);
+}
+END_TEST
+
+START_TEST(a_forks_answer_after_the_ack_limit_gets_a_bye)
+{
+	answer_after_a_limit_with_byes(0);
+}
+END_TEST
+
+START_TEST(a_forks_answer_after_a_lifetime_without_byes_gets_none)
+{
+	fork_runs_into_its_limit(0, 1);
+	sim_answer(&call, 1, 200);
+	sim_run(3);
+	expect(5);
+	ck_assert_uint_eq(sim_sends_tried, 0);
+	finish();
+}
+END_TEST
+
 /* Whoever ended the call, it was not us: what comes late is the parties' business. */
 static void check_left_alone(void)
 {
@@ -996,6 +1059,9 @@ int main(void)
 			    a_forks_answer_that_crosses_our_byes_gets_its_own,
 			    an_answer_that_crosses_the_setup_limit_gets_a_bye,
 			    even_when_the_dialog_only_waits_for_its_transaction,
+			    a_forks_answer_after_the_lifetime_gets_a_bye,
+			    a_forks_answer_after_the_ack_limit_gets_a_bye,
+			    a_forks_answer_after_a_lifetime_without_byes_gets_none,
 			    an_answer_after_a_408_of_the_transaction_layer_gets_none,
 			    an_end_that_failed_is_no_end,
 			    nor_are_byes_of_which_none_could_be_sent,
