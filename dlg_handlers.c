@@ -439,7 +439,7 @@ static uint32_t pass_locked(struct dlg_cell *dlg, struct dlg_leg *leg, enum dlg_
 
 	if (leg)
 		note_cseq_locked(leg, dir, method, cseq);
-	if (leg && method == HOST_BYE && leg->state == DLG_LEG_ANSWERED)
+	if (leg && method == HOST_BYE && leg->state != DLG_LEG_EARLY)
 		leg->state = DLG_LEG_ENDED;
 	if (leg && method == HOST_ACK && !leg->acked) {
 		leg->acked = 1;

@@ -661,7 +661,7 @@ unsigned dlg_hash_live_legs_locked(const struct dlg_cell *dlg, const struct dlg_
 
 	*acked = 0;
 	for (const struct dlg_leg *leg = dlg->legs; leg; leg = leg->next) {
-		if (leg->state != DLG_LEG_ANSWERED || leg == but)
+		if ((leg->state != DLG_LEG_ANSWERED && leg->state != DLG_LEG_ENDING) || leg == but)
 			continue;
 		n++;
 		*acked += leg->acked;

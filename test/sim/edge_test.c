@@ -952,6 +952,53 @@ START_TEST(one_party_that_cannot_be_told_does_not_keep_the_call)
 }
 END_TEST
 
+/* ---- an end that fails while others end, too ---- */
+
+static int moment;
+
+static void callee_hangs_up(void)
+{
+	if (moment-- == 0)
+		sim_within(&call, HOST_BYE, DLG_DIR_UPSTREAM, 0, 200);
+}
+
+/* Legs 0 and 1 are up, dlg_end_dlg can send nothing, and leg 0 hangs up at some moment of it. */
+static void end_in_vain(int when)
+{
+	sim_call_init(&call, 60 + (unsigned)when);
+	sim_invite(&call);
+	sim_answer(&call, 0, 200);
+	sim_answer(&call, 1, 200);
+	sim_ack(&call, 0);
+	sim_ack(&call, 1);
+	sim_faults.send_fail_mask = 15;
+	moment = when;
+	sim_interleave = callee_hangs_up;
+	ck_assert_int_eq(end_by_us(), -1);
+	sim_interleave = NULL;
+}
+
+START_TEST(byes_that_fail_and_a_bye_that_crosses_them_leave_the_other_leg)
+{
+	int when = 0;
+
+	start();
+	for (; when == 0 || moment < 0; when++) {
+		end_in_vain(when);
+		if (moment >= 0) /* it was over by then */
+			sim_within(&call, HOST_BYE, DLG_DIR_UPSTREAM, 0, 200);
+		expect(4);
+		ck_assert_int_eq(leg_of(call.leg[0].tag)->state, DLG_LEG_ENDED);
+		ck_assert_int_eq(leg_of(call.leg[1].tag)->state, DLG_LEG_ANSWERED);
+		sim_within(&call, HOST_BYE, DLG_DIR_UPSTREAM, 1, 200);
+		expect(5);
+		ck_assert_int_eq(sim_peek(&call)->ended_by, DLG_END_CALLEE);
+	}
+	ck_assert_int_gt(when, 5);
+	finish();
+}
+END_TEST
+
 /* ---- no memory for a BYE ---- */
 
 static void bye_without_a_follower(enum sim_fate fate, int state)
@@ -1066,6 +1113,7 @@ int main(void)
 			    an_end_that_failed_is_no_end,
 			    nor_are_byes_of_which_none_could_be_sent,
 			    one_party_that_cannot_be_told_does_not_keep_the_call,
+			    byes_that_fail_and_a_bye_that_crosses_them_leave_the_other_leg,
 			    a_bye_whose_transaction_cannot_be_followed_ends_the_call,
 			    endless_forks_do_not_fill_the_memory,
 			    NULL },
