@@ -836,6 +836,16 @@ int dlg_handlers_validate(struct host_msg *msg)
 
 /* ---- ending calls ---- */
 
+static enum dlg_state state_of(struct dlg_cell *dlg)
+{
+	enum dlg_state state;
+
+	dlg_hash_lock(dlg);
+	state = (enum dlg_state)dlg->state;
+	dlg_hash_unlock(dlg);
+	return state;
+}
+
 /* Mark the call as ended by us, before anybody else can answer it. Returns its state. */
 static enum dlg_state kill_call(struct dlg_cell *dlg)
 {
@@ -998,13 +1008,37 @@ static void report_overdue(struct dlg_cell *dlg)
 	HOST_LOG(HOST_WARNING, "%s: ended but still held by %s", dlg_hash_name(dlg), holders);
 }
 
-/* As a callback wished, or for a party that answered after the end. */
-static void end_as_wanted(struct dlg_cell *dlg)
+/* Next second, unless that is beyond its limit: then the limit ends it. */
+static void want_again(struct dlg_cell *dlg)
+{
+	dlg_hash_lock(dlg);
+	if (dlg->state != DLG_STATE_DELETED && dlg_timer_left(dlg->expires) > 1) {
+		dlg->flags |= DLG_F_END_WANTED;
+		dlg_timer_arm_locked(dlg, dlg_timer_after(1));
+	}
+	dlg_hash_unlock(dlg);
+}
+
+static void end_as_wished(struct dlg_cell *dlg, enum dlg_state state)
 {
 	const char *why;
 
-	if (end_now(dlg, DLG_STR_NONE, &why) < 0 && !dlg_req_within_byes(dlg, DLG_STR_NONE, NULL))
-		HOST_LOG(HOST_DEBUG, "%s: could not be ended: %s", dlg_hash_name(dlg), why);
+	if (end_now(dlg, DLG_STR_NONE, &why) == 0)
+		return;
+	HOST_LOG(HOST_DEBUG, "%s: could not be ended: %s", dlg_hash_name(dlg), why);
+	if (!is_answered(state))
+		want_again(dlg); /* it is being answered at this moment */
+}
+
+/* By a callback, or for a party that answered after the end. */
+static void end_as_wanted(struct dlg_cell *dlg)
+{
+	enum dlg_state state = state_of(dlg);
+
+	if (state == DLG_STATE_DELETED)
+		dlg_req_within_byes(dlg, DLG_STR_NONE, NULL);
+	else
+		end_as_wished(dlg, state);
 }
 
 void dlg_handlers_on_timeout(struct dlg_cell *dlg)

@@ -121,7 +121,8 @@ struct dlg_cell {
 	uint32_t lifetime;           /* seconds */
 	/* tick: without an ACK by then the call is over; UINT32_MAX none */
 	uint32_t ack_by;
-	/* tick: end of the lifetime; once ended, when a holder is reported as overdue */
+	/* tick: end of the setup, then of the lifetime; once ended, when a holder is reported as
+	 * overdue */
 	uint32_t expires;
 	uint32_t tx_id[2];           /* struct host_tx_id of the INVITE; 0,0 none */
 	int64_t start_time;          /* epoch seconds of the first 2xx; 0 before */

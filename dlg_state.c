@@ -122,6 +122,10 @@ static void move_gauge(uint8_t from, uint8_t to)
 
 static void set_clocks(struct dlg_cell *dlg, uint32_t actions)
 {
+	if (actions & DLG_DO_ARM_SETUP) {
+		dlg->ack_by = UINT32_MAX;
+		dlg->expires = dlg_timer_after((uint64_t)dialog_conf.setup_timeout);
+	}
 	if (actions & DLG_DO_START)
 		dlg->start_time = host_wall_s();
 	if (actions & (DLG_DO_START | DLG_DO_RESET_LIFETIME))
@@ -150,13 +154,11 @@ void dlg_state_hurry_locked(struct dlg_cell *dlg)
 
 static void arm(struct dlg_cell *dlg, uint32_t actions)
 {
-	if (actions & DLG_DO_ARM_SETUP)
-		dlg_timer_arm_locked(dlg, dlg_timer_after((uint64_t)dialog_conf.setup_timeout));
 	if (actions & DLG_DO_AWAIT_ACK)
 		dlg->ack_by = ack_deadline(dlg);
 	if (actions & DLG_DO_STOP_ACK)
 		dlg->ack_by = UINT32_MAX;
-	if (actions & DLG_DO_ARM_LIFETIME)
+	if (actions & (DLG_DO_ARM_SETUP | DLG_DO_ARM_LIFETIME))
 		dlg_timer_arm_locked(dlg, dlg->ack_by < dlg->expires ? dlg->ack_by : dlg->expires);
 	if (actions & DLG_DO_ARM_LINGER)
 		dlg_timer_arm_locked(dlg, dlg_timer_after(DLG_STATE_LINGER_S));
@@ -169,8 +171,8 @@ static void arm(struct dlg_cell *dlg, uint32_t actions)
 void dlg_state_rearm_locked(struct dlg_cell *dlg)
 {
 	static const uint32_t by_state[DLG_STATES] = {
-		[DLG_STATE_UNCONFIRMED] = DLG_DO_ARM_SETUP,
-		[DLG_STATE_EARLY] = DLG_DO_ARM_SETUP,
+		[DLG_STATE_UNCONFIRMED] = DLG_DO_ARM_LIFETIME,
+		[DLG_STATE_EARLY] = DLG_DO_ARM_LIFETIME,
 		[DLG_STATE_CONFIRMED_NA] = DLG_DO_ARM_LIFETIME,
 		[DLG_STATE_CONFIRMED] = DLG_DO_ARM_LIFETIME,
 		[DLG_STATE_DELETED] = DLG_DO_ARM_LINGER,

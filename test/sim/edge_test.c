@@ -999,6 +999,63 @@ START_TEST(byes_that_fail_and_a_bye_that_crosses_them_leave_the_other_leg)
 }
 END_TEST
 
+static void callee_answers(void)
+{
+	if (moment-- == 0)
+		sim_answer(&call, 0, 200);
+}
+
+/* A callback wished to end it while it rang. The transaction has its 200 already when the timer
+ * comes to it, and the dialog learns that at some moment later. */
+static void answer_at(int when)
+{
+	sim_call_init(&call, 60 + (unsigned)when);
+	sim_invite(&call);
+	end_itself(DLGCB_EARLY);
+	sim_answer(&call, 0, 180);
+	call.pass[0].invite->final = 200;
+	moment = when;
+	sim_interleave = callee_answers;
+	sim_run(2);
+	sim_interleave = NULL;
+	if (moment >= 0)
+		sim_answer(&call, 0, 200);
+}
+
+START_TEST(a_wish_to_end_that_crosses_the_answer_is_kept)
+{
+	start();
+	for (int when = 0; when < 40; when++) {
+		answer_at(when);
+		sim_run(2);
+		expect(5);
+		check_byes(0);
+		ck_assert_uint_eq(sim_sent_pending(), 2);
+		ck_assert_int_eq(sim_peek(&call)->ended_by, DLG_END_PROXY);
+		sim_sent_all(200);
+		sim_sent_clear();
+	}
+	finish();
+}
+END_TEST
+
+START_TEST(a_wish_to_end_that_always_fails_moves_no_limit)
+{
+	start();
+	sim_invite(&call);
+	end_itself(DLGCB_EARLY);
+	sim_faults.refuse_one_in = 1;
+	sim_run(SETUP_LIMIT / 2);
+	sim_answer(&call, 0, 180);
+	sim_run(SETUP_LIMIT / 2 - 3);
+	expect(2);
+	sim_run(6);
+	expect(5);
+	ck_assert_uint_eq(expired(), 1);
+	finish();
+}
+END_TEST
+
 /* ---- no memory for a BYE ---- */
 
 static void bye_without_a_follower(enum sim_fate fate, int state)
@@ -1114,6 +1171,8 @@ int main(void)
 			    nor_are_byes_of_which_none_could_be_sent,
 			    one_party_that_cannot_be_told_does_not_keep_the_call,
 			    byes_that_fail_and_a_bye_that_crosses_them_leave_the_other_leg,
+			    a_wish_to_end_that_crosses_the_answer_is_kept,
+			    a_wish_to_end_that_always_fails_moves_no_limit,
 			    a_bye_whose_transaction_cannot_be_followed_ends_the_call,
 			    endless_forks_do_not_fill_the_memory,
 			    NULL },
