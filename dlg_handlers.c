@@ -63,9 +63,12 @@ static void follow_up(struct dlg_cell *dlg, uint32_t actions, const struct dlg_c
 	}
 }
 
+/* The dialog whose INVITE this process is refusing on command. */
+static _Thread_local const struct dlg_cell *refusing;
+
 static enum dlg_reason refusal_reason(const struct dlg_cell *dlg, int code)
 {
-	if (dlg->flags & DLG_F_KILLED)
+	if (dlg == refusing)
 		return DLG_REASON_command;
 	if (code == 487)
 		return DLG_REASON_cancel;
@@ -151,6 +154,15 @@ static void want_end_locked(struct dlg_cell *dlg)
 {
 	dlg->flags |= DLG_F_END_WANTED;
 	dlg_state_hurry_locked(dlg);
+}
+
+/* Whoever still is in a call that we ended gets a BYE, too. */
+static void end_rest_locked(struct dlg_cell *dlg)
+{
+	unsigned acked;
+
+	if (dlg->flags & DLG_F_KILLED && dlg_hash_live_legs_locked(dlg, NULL, &acked))
+		want_end_locked(dlg);
 }
 
 /* ---- lifetime ---- */
@@ -411,8 +423,8 @@ static enum dlg_event event_of_locked(const struct dlg_cell *dlg, const struct d
 
 	if (method == HOST_ACK)
 		return DLG_EV_ACK;
-	if (method != HOST_BYE)
-		return DLG_EV_SEQUENTIAL;
+	if (method != HOST_BYE || (leg && leg->state == DLG_LEG_ENDED))
+		return DLG_EV_SEQUENTIAL; /* an ended leg ends nothing: whoever ended it will, or did */
 	if (!dlg_hash_live_legs_locked(dlg, leg, &acked))
 		return DLG_EV_BYE;
 	return acked ? DLG_EV_SEQUENTIAL : DLG_EV_BYE_NO_ACK;
@@ -570,8 +582,7 @@ static struct dlg_leg *leg_for_locked(struct dlg_cell *dlg, enum dlg_event event
 static void answered_locked(struct dlg_cell *dlg, struct dlg_leg *leg)
 {
 	leg->state = DLG_LEG_ANSWERED;
-	if (dlg->flags & DLG_F_KILLED && dlg->state == DLG_STATE_DELETED)
-		want_end_locked(dlg); /* it crossed our CANCEL or BYEs */
+	end_rest_locked(dlg); /* it crossed our CANCEL or BYEs */
 }
 
 /* A further leg that answers changes no state, but is worth saving. */
@@ -846,31 +857,26 @@ static enum dlg_state state_of(struct dlg_cell *dlg)
 	return state;
 }
 
-/* Mark the call as ended by us, before anybody else can answer it. Returns its state. */
-static enum dlg_state kill_call(struct dlg_cell *dlg)
-{
-	enum dlg_state state;
-
-	dlg_hash_lock(dlg);
-	state = (enum dlg_state)dlg->state;
-	if (state != DLG_STATE_DELETED)
-		dlg->flags |= DLG_F_KILLED;
-	dlg_hash_unlock(dlg);
-	return state;
-}
-
-/* A leg may have answered while BYEs to the others were being made. */
+/* The parties were told. A leg may have answered meanwhile. */
 static uint32_t terminate(struct dlg_cell *dlg)
 {
 	uint32_t actions;
-	unsigned acked;
 
 	dlg_hash_lock(dlg);
 	actions = apply_locked(dlg, DLG_EV_TERMINATE, DLG_END_PROXY, 0);
-	if (dlg_hash_live_legs_locked(dlg, NULL, &acked))
-		want_end_locked(dlg);
+	dlg->flags |= DLG_F_KILLED;
+	end_rest_locked(dlg);
 	dlg_hash_unlock(dlg);
 	return actions;
+}
+
+/* They could not be told. It may be over all the same, and somebody else relied on us. */
+static int give_up(struct dlg_cell *dlg)
+{
+	dlg_hash_lock(dlg);
+	end_rest_locked(dlg);
+	dlg_hash_unlock(dlg);
+	return -1;
 }
 
 static int is_answered(enum dlg_state state)
@@ -884,47 +890,42 @@ static int end_answered(struct dlg_cell *dlg, struct dlg_str headers, const char
 
 	*why = "Operation failed"; /* also when only one party could not be told */
 	if (!dlg_req_within_byes(dlg, headers, &failed))
-		return -1;
+		return give_up(dlg);
 	follow_up(dlg, terminate(dlg), NULL);
 	return failed ? -1 : 0;
+}
+
+static int refuse(struct dlg_cell *dlg)
+{
+	int ret;
+
+	refusing = dlg;
+	ret = host_tx_refuse(tx_of(dlg), 480, "Temporarily Unavailable");
+	refusing = NULL;
+	return ret;
 }
 
 /* Refuse the INVITE. When that is too late, it may have been answered just now. */
 static int end_early(struct dlg_cell *dlg, struct dlg_str headers, const char **why)
 {
 	*why = "Call is being set up and cannot be ended now";
-	if (host_tx_refuse(tx_of(dlg), 480, "Temporarily Unavailable") == 0)
+	if (refuse(dlg) == 0) {
+		follow_up(dlg, terminate(dlg), NULL);
 		return 0;
-	return is_answered(kill_call(dlg)) ? end_answered(dlg, headers, why) : -1;
+	}
+	return is_answered(state_of(dlg)) ? end_answered(dlg, headers, why) : -1;
 }
 
-static int end_killed(struct dlg_cell *dlg, enum dlg_state state, struct dlg_str headers,
-		      const char **why)
+static int end_now(struct dlg_cell *dlg, struct dlg_str headers, const char **why)
 {
+	enum dlg_state state = state_of(dlg);
+
 	if (is_answered(state))
 		return end_answered(dlg, headers, why);
 	if (state == DLG_STATE_UNCONFIRMED || state == DLG_STATE_EARLY)
 		return end_early(dlg, headers, why);
 	*why = "Dialog has ended already";
 	return -1;
-}
-
-/* It could not be ended: the call goes on, and whoever ends it later, it was not us. */
-static void spare_call(struct dlg_cell *dlg)
-{
-	dlg_hash_lock(dlg);
-	if (dlg->state != DLG_STATE_DELETED)
-		dlg->flags &= (uint16_t)~DLG_F_KILLED;
-	dlg_hash_unlock(dlg);
-}
-
-static int end_now(struct dlg_cell *dlg, struct dlg_str headers, const char **why)
-{
-	int ret = end_killed(dlg, kill_call(dlg), headers, why);
-
-	if (ret < 0)
-		spare_call(dlg);
-	return ret;
 }
 
 static int end_later(struct dlg_cell *dlg, struct dlg_str headers, const char **why)

@@ -66,8 +66,10 @@ static const struct {
 	X(ring_a, "UEA")                                                              \
 	X(ring_b, "UE")                                                               \
 	X(answer_a, "UEAF")                                                           \
-	X(answer_b, "UEACK")                                                          \
+	X(answer_b, "UEACKD")                                                         \
+	X(answer_c, "FK")                                                             \
 	X(refuse, "UE1")                                                              \
+	X(no_answer, "UE1")       /* 408 of the transaction layer */                  \
 	X(cancel, "UE1")          /* CANCEL, and 487 */                               \
 	X(gone, "UEACFKD1")       /* the INVITE's transaction */                      \
 	X(ack_a, "ACF")                                                               \
@@ -81,7 +83,9 @@ static const struct {
 	X(bye_out, "C1")          /* a BYE is forwarded in one process, ... */        \
 	X(bye_200, "C1")          /* ... and another gets the answer */               \
 	X(tick, "UEACFKD1")       /* the deadline is there */                         \
+	X(tick_fails, "ACF1")     /* ... and no BYE can be sent */                    \
 	X(end, "UEACFKD")         /* dlg_end_dlg */                                   \
+	X(end_fails, "UEACF")     /* ... of which no BYE can be sent */               \
 	X(join, "UEACD")          /* with limits */                                   \
 	X(join_plain, "UEAC")                                                         \
 	X(leave, "EC")                                                                \
@@ -134,8 +138,15 @@ static struct {
 	struct host_msg *bye_msg;
 	struct host_tx *bye;
 	unsigned told[13]; /* callbacks by bit */
+	struct {
+		unsigned answered, hung_up;
+		unsigned late; /* it answered an ended call, or when that ended */
+	} leg[SIM_LEGS];
+	uint64_t ended[DLG_REASON_N]; /* calls before, by reason */
 	int limited, gate, bounded, caller;
 } w;
+
+static int without_byes; /* bye_on_timeout_flag is not set */
 
 /* ---- a module that counts, and calls back ---- */
 
@@ -186,11 +197,32 @@ static int is_relayed(const struct host_tx *t, int code)
 	return t && t->final < 300 && (!t->final || (code >= 200 && code < 300));
 }
 
+/* Looking is no step. */
+static int has_ended(void)
+{
+	sim_point_fn *hook = sim_point;
+	int state;
+
+	sim_point = NULL;
+	state = sim_state(&w.call);
+	sim_point = hook;
+	return state == DLG_STATE_DELETED;
+}
+
+static void note_answer(int leg)
+{
+	if (!w.leg[leg].answered++)
+		w.leg[leg].late = (unsigned)has_ended();
+}
+
 static void reply_invite(int leg, int code)
 {
 	sim_sched_take_tx();
-	if (is_relayed(w.invite, code))
+	if (is_relayed(w.invite, code)) {
 		sim_reply(&w.call, w.invite, leg, code);
+		if (code == 200)
+			note_answer(leg);
+	}
 	sim_sched_give_tx();
 }
 
@@ -247,6 +279,11 @@ static void ev_answer_b(void)
 	reply_invite(1, 200);
 }
 
+static void ev_answer_c(void)
+{
+	reply_invite(2, 200);
+}
+
 static void ev_answer_ends(void)
 {
 	meddle = ends_call;
@@ -257,6 +294,14 @@ static void ev_answer_ends(void)
 static void ev_refuse(void)
 {
 	reply_invite(0, 486);
+}
+
+static void ev_no_answer(void)
+{
+	sim_sched_take_tx();
+	if (is_relayed(w.invite, 408))
+		sim_tx_event(w.invite, DLG_TX_NEGATIVE, NULL, 408);
+	sim_sched_give_tx();
 }
 
 static void ev_cancel(void)
@@ -349,6 +394,7 @@ static void within(enum host_method method, enum dlg_dir dir, int leg)
 
 	if (!res.tx)
 		return;
+	w.leg[leg].hung_up |= method == HOST_BYE;
 	sim_reply(&w.call, res.tx, leg, 200);
 	sim_tx_free(res.tx);
 }
@@ -416,6 +462,7 @@ static void ev_bye_out(void)
 	sim_sched_point(0, SIM_OBJ_TX);
 	sim_tx_event(w.bye, DLG_TX_FORWARDED, NULL, 0);
 	sim_sched_touch(SIM_OBJ_TX);
+	w.leg[0].hung_up = 1;
 	sim_msg_end(w.bye_msg, 1);
 	sim_msg_free(w.bye_msg);
 	w.bye_msg = NULL;
@@ -426,6 +473,7 @@ static void ev_bye_200(void)
 	sim_sched_point(0, SIM_OBJ_TX);
 	sim_reply(&w.call, w.bye, 0, 200);
 	sim_sched_touch(SIM_OBJ_TX);
+	w.leg[0].hung_up = 1;
 }
 
 /* ---- the timer, the writer, operators, modules ---- */
@@ -433,6 +481,13 @@ static void ev_bye_200(void)
 static void ev_tick(void)
 {
 	dlg_timer_tick();
+}
+
+static void ev_tick_fails(void)
+{
+	sim_sends_fail = 1;
+	ev_tick();
+	sim_sends_fail = 0;
 }
 
 static void ev_writer(void)
@@ -493,6 +548,13 @@ static void ev_end(void)
 	snprintf(id, sizeof(id), "%u", w.h_id);
 	run_command(DLG_MI_dlg_end_dlg,
 		    (struct dlg_mi_args){ 2, { dlg_str_of(entry), dlg_str_of(id) } });
+}
+
+static void ev_end_fails(void)
+{
+	sim_sends_fail = 1;
+	ev_end();
+	sim_sends_fail = 0;
 }
 
 static void ev_list(void)
@@ -586,13 +648,18 @@ static const struct {
 #undef X
 };
 
-static int happens(enum event e)
+static int takes_part(const struct combination *c, enum event e)
 {
-	for (unsigned i = 0; i < w.now.n; i++) {
-		if (w.now.event[i] == e)
+	for (unsigned i = 0; i < c->n; i++) {
+		if (c->event[i] == e)
 			return 1;
 	}
 	return 0;
+}
+
+static int happens(enum event e)
+{
+	return takes_part(&w.now, e);
 }
 
 /* ---- before ---- */
@@ -656,7 +723,7 @@ static void await_deadline(void)
 static void begin_call(enum state state)
 {
 	struct sim_script script = { .record_route = 1, .keep_open = happens(EV_script_end),
-				     .extra = bye_on_timeout };
+				     .extra = without_byes ? NULL : bye_on_timeout };
 
 	w.open = run_invite(&script);
 	w.invite = w.open.tx;
@@ -670,7 +737,7 @@ static void begin_call(enum state state)
 		w.kept = api.find(w.h_entry, w.h_id);
 		sim_audit_api_refs++;
 	}
-	if (happens(EV_tick))
+	if (happens(EV_tick) || happens(EV_tick_fails))
 		await_deadline();
 }
 
@@ -683,6 +750,8 @@ static void begin(const struct combination *c)
 	w.bye = NULL;
 	w.bye_msg = NULL;
 	memset(w.told, 0, sizeof(w.told));
+	memset(w.leg, 0, sizeof(w.leg));
+	memcpy(w.ended, dlg_state_counters()->ended, sizeof(w.ended));
 	sim_audit_begin();
 	sim_call_init(&w.call, 1);
 	if (c->state != AT_none)
@@ -695,7 +764,7 @@ static int describe(const struct dlg_cell *dlg, void *arg)
 {
 	struct dlg_buf *out = arg;
 
-	dlg_buf_printf(out, "state %u, %u members", dlg->state, dlg->n_members);
+	dlg_buf_printf(out, "state %u by %u, %u members", dlg->state, dlg->ended_by, dlg->n_members);
 	return 0;
 }
 
@@ -711,6 +780,10 @@ static void describe_all(char out[OUTCOME])
 	for (unsigned i = 0; i < 13; i++) {
 		if (OUTCOMES & 1 << i)
 			dlg_buf_printf(&text, " %u", w.told[i]);
+	}
+	for (unsigned i = 0; i < DLG_REASON_N; i++) {
+		if (dlg_state_counters()->ended[i] != w.ended[i])
+			dlg_buf_printf(&text, "; reason %u", i);
 	}
 	dlg_buf_printf(&text, "; members %u %u %u", dlg_profile_size(w.caller, NULL),
 		       dlg_profile_size(w.gate, NULL), dlg_profile_size(w.bounded, NULL));
@@ -768,14 +841,51 @@ static void finish(void)
 		sim_track_end();
 }
 
-/* Of a call that we ended no answered leg may be left alone, whenever its answer came. */
+/* Did both parties of a leg get a BYE of ours? */
+static int was_told(int leg)
+{
+	const char *tag = w.call.leg[leg].tag;
+	int up = 0, down = 0;
+
+	for (const struct sim_sent *s = sim_sent_list(); s; s = s->next) {
+		up |= !strcmp(s->from_tag, tag);
+		down |= !strcmp(s->to_tag, tag);
+	}
+	return up && down;
+}
+
+/* The phones of a leg are in a call. */
+static int is_up(int leg)
+{
+	return w.leg[leg].answered && !w.leg[leg].hung_up && !was_told(leg);
+}
+
+/* Whose phones may be left in a call that has ended? Those of who answers when the parties have
+ * ended it among themselves, and whom we tried to tell in vain when the lifetime was over. */
+static int may_be_left(const struct dlg_cell *dlg, int leg)
+{
+	if (happens(EV_tick_fails))
+		return 1;
+	if (without_byes && w.told[__builtin_ctz(DLGCB_EXPIRED)] && !(dlg->flags & DLG_F_KILLED))
+		return 1;
+	return w.leg[leg].late && dlg->ended_by != DLG_END_PROXY && !(dlg->flags & DLG_F_KILLED);
+}
+
+/* The dialog goes on exactly as long as one of its legs does, and no leg without it. */
 static int check_legs(const struct dlg_cell *dlg, void *arg)
 {
+	unsigned up = 0;
+
 	(void)arg;
-	for (const struct dlg_leg *leg = dlg->legs; leg && dlg->flags & DLG_F_KILLED; leg = leg->next) {
-		if (dlg->state == DLG_STATE_DELETED && leg->state == DLG_LEG_ANSWERED)
-			sim_violation("a leg of a call that we ended is taken for alive");
+	for (int leg = 0; leg < SIM_LEGS; leg++) {
+		if (!is_up(leg))
+			continue;
+		up++;
+		if (dlg->state == DLG_STATE_DELETED && !may_be_left(dlg, leg))
+			sim_violation("leg %d is left in a call that has ended", leg);
 	}
+	if (!up && (dlg->state == DLG_STATE_CONFIRMED_NA || dlg->state == DLG_STATE_CONFIRMED))
+		sim_violation("a call that nobody is in goes on");
 	return 0;
 }
 
@@ -836,7 +946,10 @@ static const unsigned orders[SERIAL_MAX][EXPLAINED] = {
 
 static void run_serial(const struct combination *c)
 {
-	serial.n = c->n == 2 ? 2 : c->n == EXPLAINED ? SERIAL_MAX : 0;
+	int fails = takes_part(c, EV_end_fails) || takes_part(c, EV_tick_fails);
+
+	/* who fails may take all legs, or none */
+	serial.n = fails ? 0 : c->n == 2 ? 2 : c->n == EXPLAINED ? SERIAL_MAX : 0;
 	for (unsigned i = 0; i < serial.n && !sim_violated(); i++) {
 		begin(c);
 		sim_sched_run_serially(c->n, each, args, orders[i]);
@@ -916,14 +1029,14 @@ static int fits(const struct combination *c, unsigned chosen, enum event e)
 	return c->state != AT_none || !chosen || e == EV_list || c->event[chosen - 1] == e;
 }
 
-static int with_writer; /* only what the writer takes part in: it comes last in the list */
+static enum event wanted = EV_N; /* only what this one takes part in */
 
 /* Run what follows the events chosen so far, in all ways to choose. */
 static void choose(struct combination *c, unsigned chosen, unsigned max)
 {
 	unsigned first = chosen ? c->event[chosen - 1] : 0;
 
-	if (chosen == c->n && with_writer && first != EV_writer)
+	if (chosen == c->n && wanted != EV_N && !takes_part(c, wanted))
 		return;
 	if (chosen == c->n) {
 		run_all_orders(c, max);
@@ -985,22 +1098,13 @@ static void run_states(unsigned n, unsigned max)
 
 /* ---- more than three ---- */
 
-static int is_taken(const struct combination *c, enum event e)
-{
-	for (unsigned i = 0; i < c->n; i++) {
-		if (c->event[i] == e)
-			return 1;
-	}
-	return 0;
-}
-
 static void pick_combination(struct combination *c)
 {
 	*c = (struct combination){ .state = (enum state)(1 + sim_below(AT_N - 1)) };
 	while (c->n < TOGETHER) {
 		enum event e = (enum event)sim_below(EV_N);
 
-		if (may(e, c->state) && !is_taken(c, e))
+		if (may(e, c->state) && !takes_part(c, e))
 			c->event[c->n++] = e;
 	}
 }
@@ -1112,6 +1216,16 @@ START_TEST(pairs)
 }
 END_TEST
 
+START_TEST(pairs_with_a_lifetime_without_byes)
+{
+	start(NULL);
+	without_byes = 1;
+	wanted = EV_tick;
+	run_states(2, 0);
+	report("pairs, one of them the end of a lifetime without BYEs");
+}
+END_TEST
+
 START_TEST(triples)
 {
 	start(NULL);
@@ -1134,7 +1248,7 @@ START_TEST(pairs_with_a_database)
 
 	ck_assert_ptr_nonnull(mkdtemp(dir));
 	start(dir);
-	with_writer = budget()->with_writer;
+	wanted = budget()->with_writer ? EV_writer : EV_N;
 	run_states(2, 0);
 	sim_db_remove_dir(dir);
 	report("pairs, with a database");
@@ -1295,6 +1409,36 @@ START_TEST(a_leg_answers_when_the_linger_is_over)
 }
 END_TEST
 
+/* Two commands at once: the one that failed took back that the call was ended by us. */
+START_TEST(a_leg_answers_after_two_ends_at_once)
+{
+	start(NULL);
+	run_named("C end end answer_b");
+}
+END_TEST
+
+/* It was ended early, by the wrong one, or not at all. */
+START_TEST(byes_fail_while_others_end_the_call)
+{
+	start(NULL);
+	run_named("F end_fails bye_callee");
+	run_named("F end_fails bye_callee_b");
+	run_named("F end end_fails");
+	run_named("F tick end_fails");
+	run_named("F bye_callee end");
+}
+END_TEST
+
+/* A command that came too late for it was taken for the reason. */
+START_TEST(a_call_is_refused_while_it_is_ended)
+{
+	start(NULL);
+	run_named("E refuse end");
+	run_named("E no_answer end");
+	run_named("E cancel end");
+}
+END_TEST
+
 int main(void)
 {
 	TCase *tcase = tcase_create("interleavings");
@@ -1304,11 +1448,14 @@ int main(void)
 		tcase_add_test(tcase, named_one);
 		return unit_run_case("interleavings", tcase);
 	}
-	unit_add(tcase, UNIT_TESTS{ pairs, triples, crowds, pairs_with_a_database, nothing_is_missed,
+	unit_add(tcase, UNIT_TESTS{ pairs, pairs_with_a_lifetime_without_byes, triples, crowds, pairs_with_a_database, nothing_is_missed,
 				    two_ends_at_once,
 				    a_leg_answers_while_the_call_is_ended,
 				    a_call_is_answered_while_it_is_refused,
-				    a_leg_answers_when_the_linger_is_over, NULL });
+				    a_leg_answers_when_the_linger_is_over,
+				    a_leg_answers_after_two_ends_at_once,
+				    byes_fail_while_others_end_the_call,
+				    a_call_is_refused_while_it_is_ended, NULL });
 	tcase_add_loop_test(tcase, planted_defect_is_caught, SIM_PLANT_BEFORE_ORDER + 1,
 			    SIM_PLANT_END);
 	return unit_run_case("interleavings", tcase);

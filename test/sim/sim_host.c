@@ -719,12 +719,14 @@ static void sent_fill(struct sim_sent *s, const struct host_request *req)
 }
 #undef KEEP
 
+_Thread_local int sim_sends_fail;
+
 static int send_fails(void)
 {
 	int fails = sim_faults.send_fail_mask & 1;
 
 	sim_faults.send_fail_mask >>= 1;
-	return fails || sim_one_in(sim_faults.send_one_in);
+	return fails || sim_sends_fail || sim_one_in(sim_faults.send_one_in);
 }
 
 int host_send_within(const struct host_request *req, void *token)

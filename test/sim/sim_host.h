@@ -43,6 +43,8 @@ struct sim_faults {
 	int send_fail_mask;    /* bit i: the i-th send from now on fails */
 };
 extern struct sim_faults sim_faults;
+/* Nonzero: every host_send_within() of this process fails. */
+extern _Thread_local int sim_sends_fail;
 
 /* No faults. */
 void sim_faults_off(void);
