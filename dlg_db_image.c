@@ -170,11 +170,20 @@ static struct dlg_leg *make_leg(const struct dlg_row_leg *in)
 	return leg;
 }
 
+/* What unknown_leg was written as. As a leg nobody could end it: no BYE has its tag. */
+static int is_unknown(const struct dlg_row *row, const struct dlg_row_leg *leg)
+{
+	return row->flags & DLG_F_LEG_LOST && !leg->tag.len && !leg->contact.len;
+}
+
 static int make_legs(const struct dlg_row *row, struct dlg_cell *dlg)
 {
 	for (unsigned i = 0; i < row->n_legs; i++) {
-		struct dlg_leg *leg = make_leg(&row->leg[i]);
+		struct dlg_leg *leg;
 
+		if (is_unknown(row, &row->leg[i]))
+			continue;
+		leg = make_leg(&row->leg[i]);
 		if (!leg)
 			return -1;
 		dlg_hash_leg_add_locked(dlg, leg, DLG_LEGS_MAX);

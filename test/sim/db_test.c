@@ -417,6 +417,36 @@ START_TEST(realtime_survives_a_kill_whether_or_not_the_writer_had_its_turn)
 }
 END_TEST
 
+static void no_memory_for_the_leg(void)
+{
+	sim_invite(&call[0]);
+	sim_faults.mem_allow = 0;
+	sim_answer(&call[0], 0, 200);
+	sim_faults_off();
+	sim_ack(&call[0], 0);
+	ck_assert_ptr_null(sim_peek(&call[0])->legs);
+	drain();
+	ck_assert_str_eq(text_of(&call[0], DLG_ROW_to_tag), "");
+}
+
+static void it_ends_with_its_bye(void)
+{
+	remember_calls();
+	ck_assert_int_eq(sim_state(&call[0]), 4);
+	ck_assert_int_eq(sim_within(&call[0], HOST_BYE, DLG_DIR_UPSTREAM, 0, 200).status, 5);
+	ck_assert_int_eq(sim_state(&call[0]), 5);
+	drain();
+	sim_run(8);
+}
+
+START_TEST(a_call_whose_leg_was_lost_ends_after_a_restart)
+{
+	live(DLG_DB_REALTIME, no_memory_for_the_leg, GRACEFUL);
+	live(DLG_DB_REALTIME, it_ends_with_its_bye, GRACEFUL);
+	live(DLG_DB_REALTIME, nothing_is_there, GRACEFUL);
+}
+END_TEST
+
 static void do_nothing(void)
 {
 }
@@ -812,6 +842,7 @@ int main(int argc, char **argv)
 	tcase_add_loop_test(c, answered_calls_survive_a_graceful_restart, 0, 6);
 	tcase_add_loop_test(c, realtime_survives_a_kill_whether_or_not_the_writer_had_its_turn, 0, 2);
 	tcase_add_test(c, a_kill_right_after_the_start_loses_nothing);
+	tcase_add_test(c, a_call_whose_leg_was_lost_ends_after_a_restart);
 	tcase_add_test(c, the_journal_keeps_what_an_absent_database_missed_at_exit);
 	tcase_add_test(c, what_expired_meanwhile_ends_at_once_with_byes_if_asked_for);
 	tcase_add_test(c, d01_d13_bad_rows_are_skipped_named_and_kept);
