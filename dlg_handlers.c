@@ -424,7 +424,7 @@ static enum dlg_event event_of_locked(const struct dlg_cell *dlg, const struct d
 	if (method == HOST_ACK)
 		return DLG_EV_ACK;
 	if (method != HOST_BYE || (leg && leg->state == DLG_LEG_ENDED))
-		return DLG_EV_SEQUENTIAL; /* an ended leg ends nothing: whoever ended it will, or did */
+		return DLG_EV_SEQUENTIAL; /* an ended leg ends nothing any more */
 	if (!dlg_hash_live_legs_locked(dlg, leg, &acked))
 		return DLG_EV_BYE;
 	return acked ? DLG_EV_SEQUENTIAL : DLG_EV_BYE_NO_ACK;

@@ -256,8 +256,8 @@ void dlg_hash_leg_free(struct dlg_leg *leg);
 /* Link it last; the cell owns it from now on. 0, or -1 when there are too many. Entry lock held. */
 int dlg_hash_leg_add_locked(struct dlg_cell *dlg, struct dlg_leg *leg, unsigned max);
 
-/* Legs that were answered and have not ended, `but` (may be NULL) left out; of them, those whose ACK
- * passed in *acked. Those that are being ended count: it may fail. Entry lock held. */
+/* Legs that were answered and have not ended, `but` (may be NULL) left out; of them, those whose
+ * ACK passed in *acked. Those that are being ended count: it may fail. Entry lock held. */
 unsigned dlg_hash_live_legs_locked(const struct dlg_cell *dlg, const struct dlg_leg *but,
 				   unsigned *acked);
 

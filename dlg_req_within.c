@@ -145,8 +145,8 @@ static int take_leg(struct dlg_cell *dlg, struct plan *plan)
 	return got;
 }
 
-/* The legs whose BYEs were made have ended; or, when nothing could be sent, the call goes on, but for
- * legs that a party has ended meanwhile. */
+/* The legs whose BYEs were made have ended; or, when nothing could be sent, the call goes on, but
+ * for legs that a party has ended meanwhile. */
 static void settle_legs(struct dlg_cell *dlg, uint64_t taken, enum dlg_leg_state state)
 {
 	dlg_hash_lock(dlg);
