@@ -72,7 +72,7 @@ static const char *find_unquoted(struct dlg_str text, char c)
 struct dlg_str dlg_route_clean(struct dlg_str uri)
 {
 	uri = dlg_str_trim(uri);
-	return dlg_str_is_graphic(uri) ? uri : DLG_STR_NONE;
+	return dlg_str_is_bare(uri) ? uri : DLG_STR_NONE;
 }
 
 struct dlg_str dlg_route_uri(struct dlg_str entry)

@@ -23,8 +23,8 @@ struct dlg_str dlg_route_uri(struct dlg_str entry);
  * none. */
 struct dlg_str dlg_route_tag(struct dlg_str body);
 
-/* The URI without blanks around it; empty when a blank or control byte (a folded line) is
- * inside: it must never become part of a request we make. */
+/* The URI without blanks around it; empty when a blank, a control byte (a folded line) or a delimiter is
+ * inside: it must never become part of a request we make, and tm crashes over one that ends with ">". */
 struct dlg_str dlg_route_clean(struct dlg_str uri);
 
 /* What of a Contact URI may become a Request-URI: all but the header part ("?...") of a SIP URI

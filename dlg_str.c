@@ -29,19 +29,21 @@ struct dlg_str dlg_str_trim(struct dlg_str v)
 	return v;
 }
 
-int dlg_str_is_graphic(struct dlg_str v)
+int dlg_str_is_bare(struct dlg_str v)
 {
+	const uint64_t one_bit = 0x0202020202020202u; /* between < and > */
 	size_t i = 0;
 
 	for (; i + 8 <= v.len; i += 8) {
 		uint64_t word;
 
 		memcpy(&word, v.s + i, 8);
-		if (dlg_str_any_below(word, ' ' + 1) || dlg_str_any_is(word, 127))
+		if (dlg_str_any_below(word, ' ' + 1) || dlg_str_any_is(word, 127) ||
+		    dlg_str_any_is(word, '"') || dlg_str_any_is(word | one_bit, '>'))
 			return 0;
 	}
 	for (; i < v.len; i++) {
-		if ((unsigned char)v.s[i] <= ' ' || v.s[i] == 127)
+		if ((unsigned char)v.s[i] <= ' ' || strchr("<>\"\177", v.s[i]))
 			return 0;
 	}
 	return 1;

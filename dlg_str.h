@@ -52,8 +52,9 @@ static inline uint64_t dlg_str_any_is(uint64_t eight, unsigned byte)
 	return dlg_str_any_below(eight ^ (0x0101010101010101u * byte), 1);
 }
 
-/* Nonzero when no blank or control byte is in the view (bytes above 127 are neither). */
-int dlg_str_is_graphic(struct dlg_str v);
+/* Nonzero when the view may stand for a URI: no blank or control byte is in it, and none of < > and
+ * the double quote, which delimit URIs (RFC 3986, appendix C). Bytes above 127 may be. */
+int dlg_str_is_bare(struct dlg_str v);
 
 /* Replace control bytes by dots, in place: for a log line that holds text from the wire. */
 void dlg_str_printable(char *line);

@@ -178,7 +178,7 @@ START_TEST(numbers_are_printed_whole)
 }
 END_TEST
 
-START_TEST(graphic_is_every_byte_but_blanks_and_controls)
+START_TEST(bare_is_every_byte_but_blanks_controls_and_delimiters)
 {
 	char text[20];
 
@@ -187,11 +187,11 @@ START_TEST(graphic_is_every_byte_but_blanks_and_controls)
 			memset(text, 'x', sizeof(text));
 			text[at] = (char)c;
 			ck_assert_int_eq(
-				dlg_str_is_graphic((struct dlg_str){ text, sizeof(text) }),
-				c > ' ' && c != 127);
+				dlg_str_is_bare((struct dlg_str){ text, sizeof(text) }),
+				c > ' ' && !strchr("<>\"\177", c));
 		}
 	}
-	ck_assert(dlg_str_is_graphic(DLG_STR_NONE));
+	ck_assert(dlg_str_is_bare(DLG_STR_NONE));
 }
 END_TEST
 
@@ -216,7 +216,7 @@ int main(void)
 				    buffer_text_is_terminated,
 				    buffer_without_memory_keeps_what_it_has,
 				    control_bytes_become_dots,
-				    graphic_is_every_byte_but_blanks_and_controls,
+				    bare_is_every_byte_but_blanks_controls_and_delimiters,
 				    numbers_are_printed_whole,
 				    the_hash_stays_what_it_was, the_secret_hash_is_siphash,
 				    collisions_do_not_survive_a_secret, NULL },
