@@ -116,7 +116,7 @@ def make_wrapper(directory):
     """A program to run in the place of the host, which gives it more private memory."""
     path = os.path.join(directory, "kamailio")
     with open(path, "w") as f:
-        f.write('#!/bin/sh\nexec %s "$@" -M %d\n' % (proxy.KAMAILIO, HOST_PKG))
+        f.write('#!/bin/sh\nexec %s "$@" -M %d\n' % (proxy.host.BINARY, HOST_PKG))
     os.chmod(path, 0o755)
     return path
 
@@ -192,7 +192,7 @@ def fill_stock(database, sock):
 
 def compare_hosts(results):
     directory = tempfile.mkdtemp(prefix="dlgbench.")
-    proxy.KAMAILIO = make_wrapper(directory)
+    proxy.host.BINARY = make_wrapper(directory)
     probe = make_proxy(NONE, None)
     probe.choose_ports()
     ports = probe.ip, probe.ports, probe.port
