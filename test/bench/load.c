@@ -10,16 +10,21 @@
  *       -t SECONDS measured time (10)
  *       -i MS      send a request again after so long without answer (500)
  *       -g         the callee rings first: 180
+ *       -o FILE    write a line for each answered INVITE: when it was sent, in seconds since 1970,
+ *                  and the latency, whether measured or not
+ *       -a         only answer, 200 to whatever comes: prints where, once; PROXY:0 is an address of
+ *                  this program then
  *
  * A call is INVITE, 200, ACK, BYE, 200. The callee answers at once. Lines on stdout: "begin" and
- * "end" when the measured time does, then what was measured as JSON, times in microseconds. A
- * latency is what the proxy took: from the caller's sending to the arrival of the answer in the
- * caller's socket by the kernel's stamp, less what the callee took. So this program's own delays do
- * not count. */
+ * "end" when the measured time does, then what was measured as JSON, times in microseconds; SIGTERM
+ * ends it early. A latency is what the proxy took: from the caller's sending to the arrival of the
+ * answer in the caller's socket by the kernel's stamp, less what the callee took. So this program's
+ * own delays do not count. */
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -68,7 +73,8 @@ static struct {
 	double rate;
 	unsigned window, number, hold_ms, retry_ms;
 	double warm, seconds;
-	int ring;
+	int ring, answer_only;
+	const char *log;
 } opt = { .rate = 300, .hold_ms = 2000, .retry_ms = 500, .warm = 3, .seconds = 10 };
 
 static struct side {
@@ -84,8 +90,11 @@ static struct list retrying, holding;
 static uint32_t next_serial = 1;
 static uint64_t t_begin, t_end; /* of the measured time */
 static int in_window;
+static volatile sig_atomic_t stopped;
+static FILE *log_file;
 static struct {
 	uint64_t started, answered, ended, refused, lost, retransmitted, acks, skipped;
+	uint64_t requests; /* to the callee, ACKs left out */
 	uint64_t finished; /* within the measured time, whenever started */
 } count;
 static uint32_t *setup_us, *teardown_us;
@@ -342,6 +351,8 @@ static void sample(uint32_t *list, size_t *n, const struct call *c, uint64_t arr
 	uint64_t took = arrived - c->sent;
 
 	took = took > c->callee_took ? took - c->callee_took : 0;
+	if (log_file && list == setup_us)
+		fprintf(log_file, "%.6f %u\n", (double)c->sent / 1e9, (unsigned)(took / 1000));
 	if (c->measured && *n < SAMPLES)
 		list[(*n)++] = (uint32_t)(took / 1000);
 }
@@ -442,6 +453,7 @@ static void on_request(const char *msg, uint64_t arrived, const struct sockaddr_
 	}
 	if (!header(msg, "To").at)
 		return;
+	count.requests++;
 	if (invite && opt.ring)
 		reply(msg, "180 Ringing", from);
 	if (c)
@@ -490,6 +502,9 @@ static void open_side(struct side *s)
 	socklen_t len = sizeof(s->addr);
 	int size = 4 << 20, yes = 1;
 
+	s->fd = -1;
+	if (s == &caller && opt.answer_only)
+		return;
 	s->addr = (struct sockaddr_in){ .sin_family = AF_INET, .sin_addr = opt.proxy.sin_addr };
 	s->fd = socket(AF_INET, SOCK_DGRAM, 0);
 	setsockopt(s->fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
@@ -517,7 +532,7 @@ static void wait_until(uint64_t t)
 	ts = (struct timespec){ (time_t)(left / 1000000000), (long)(left % 1000000000) };
 	if (ppoll(p, 2, &ts, NULL) < 0 && errno != EINTR)
 		die("ppoll");
-	for (int i = 0; i < 64 && (receive(&callee) | receive(&caller)); i++)
+	for (int i = 0; i < 64 && (receive(&callee) | receive(&caller)); i++) /* -1 has nothing */
 		;
 }
 
@@ -545,9 +560,9 @@ static int going_on(uint64_t t)
 		in_window = 1;
 		say("begin");
 	}
-	if (opt.number)
+	if (opt.number && !stopped)
 		return next_serial <= opt.number;
-	return t < t_end;
+	return t < t_end && !stopped;
 }
 
 static void run(void)
@@ -565,6 +580,13 @@ static void run(void)
 		wait_until(opt.window ? t + 10 * MS : next);
 		serve_lists();
 	}
+}
+
+static void answer(void)
+{
+	say(where(&callee));
+	while (!stopped)
+		wait_until(now() + 100 * MS);
 }
 
 /* Let the calls that are up come to their end, at most a while. */
@@ -610,6 +632,7 @@ static void print_result(double seconds)
 	COUNT(lost);
 	COUNT(retransmitted);
 	COUNT(acks);
+	COUNT(requests);
 	COUNT(skipped);
 #undef COUNT
 	printf(", \"left\": %u", SLOTS - n_unused);
@@ -627,7 +650,7 @@ static struct sockaddr_in address(char *text)
 		*colon = '\0';
 	if (!colon || inet_pton(AF_INET, text, &a.sin_addr) != 1) {
 		fprintf(stderr, "usage: load [-r RATE | -w CALLS] [-n CALLS] [-d MS] [-b SECONDS] "
-				"[-t SECONDS] [-i MS] [-g] PROXY:PORT\n");
+				"[-t SECONDS] [-i MS] [-g] [-o FILE] PROXY:PORT | load -a IP:0\n");
 		exit(2);
 	}
 	a.sin_port = htons((uint16_t)atoi(colon + 1));
@@ -638,7 +661,7 @@ static void parse(int argc, char **argv)
 {
 	int o;
 
-	while ((o = getopt(argc, argv, "r:w:n:d:b:t:i:g")) >= 0) {
+	while ((o = getopt(argc, argv, "r:w:n:d:b:t:i:go:a")) >= 0) {
 		switch (o) {
 		case 'r': opt.rate = atof(optarg); break;
 		case 'w': opt.window = (unsigned)atoi(optarg); opt.hold_ms = 0; break;
@@ -648,6 +671,8 @@ static void parse(int argc, char **argv)
 		case 't': opt.seconds = atof(optarg); break;
 		case 'i': opt.retry_ms = (unsigned)atoi(optarg); break;
 		case 'g': opt.ring = 1; break;
+		case 'o': opt.log = optarg; break;
+		case 'a': opt.answer_only = 1; break;
 		default: address(NULL);
 		}
 	}
@@ -658,8 +683,18 @@ static void parse(int argc, char **argv)
 	}
 }
 
+static void stop(int sig)
+{
+	(void)sig;
+	stopped = 1;
+}
+
 static void prepare(void)
 {
+	signal(SIGTERM, stop);
+	log_file = opt.log ? fopen(opt.log, "w") : NULL;
+	if (opt.log && !log_file)
+		die(opt.log);
 	setup_us = malloc(SAMPLES * sizeof(*setup_us));
 	teardown_us = malloc(SAMPLES * sizeof(*teardown_us));
 	if (!setup_us || !teardown_us)
@@ -678,6 +713,11 @@ int main(int argc, char **argv)
 
 	parse(argc, argv);
 	prepare();
+	if (opt.answer_only) {
+		answer();
+		print_result(1);
+		return 0;
+	}
 	run();
 	in_window = 0;
 	t = now();
