@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Let nobody else on the machine disturb a measurement: while it lasts, all who take part have
-real-time priority, the same for all. Without the right to do so, and with BENCH_PRIORITY=0, nothing
-happens, and the results are noisier."""
+real-time priority, the same for all. Where some of them compute for long, so that this would keep the
+others from a processor, all are preferred to the rest of the machine and share it among themselves as
+usual. Without the right to do so, and with BENCH_PRIORITY=0, nothing happens, and the results are noisier."""
 
 import contextlib
 import os
@@ -64,3 +65,32 @@ def raised(*pids):
         yield
     finally:
         set_policy(pids, os.SCHED_OTHER, 0)
+
+
+def set_nice(pids, nice):
+    """Of processes, and of the sessions they belong to, which the kernel may weigh first."""
+    for pid in tree(pids):
+        try:
+            for thread in os.listdir("/proc/%d/task" % pid):
+                os.setpriority(os.PRIO_PROCESS, int(thread), nice)
+            with open("/proc/%d/autogroup" % pid, "w") as f:
+                f.write(str(nice))
+        except (FileNotFoundError, ProcessLookupError):
+            pass  # gone, or a kernel that weighs no sessions
+
+
+def prefer(*pids):
+    """These processes, their threads and children before all others."""
+    if allowed():
+        set_nice(pids, -20)
+
+
+@contextlib.contextmanager
+def preferred():
+    """So for this process and whom it starts; a new session still has to be preferred by itself."""
+    prefer(os.getpid())
+    try:
+        yield
+    finally:
+        if allowed():
+            set_nice([os.getpid()], 0)
