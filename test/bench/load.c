@@ -288,7 +288,7 @@ static void start_call(void)
 static void hang_up(struct call *c)
 {
 	c->state = LEAVING;
-	c->tries = 0;
+	c->tries = c->provisional = 0;
 	c->callee_took = 0;
 	c->sent = now();
 	ask(c);
