@@ -209,6 +209,7 @@ bench: bench-engine
 	DIALOG_SO=$(abspath $(B)/dialog.so) test/bench/memory.py
 	DIALOG_SO=$(abspath $(B)/dialog.so) test/bench/instructions.py
 	DIALOG_SO=$(abspath $(B)/dialog.so) test/bench/calls.py
+	DIALOG_SO=$(abspath $(B)/dialog.so) test/bench/others.py
 	test/bench/plots.py
 
 objects: $(patsubst %.c,$(B)/%.o,$(engine) $(wildcard db/*.c) $(adapter) \
