@@ -233,7 +233,7 @@ static void set_fields(const struct dlg_row *row, struct dlg_cell *dlg)
 	int64_t left = row->timeout - host_wall_s();
 
 	dlg->user_flags = row->user_flags;
-	dlg->flags = row->flags & STORED_FLAGS;
+	dlg->flags = (row->flags & STORED_FLAGS) | DLG_F_RESTORED;
 	dlg->start_time = row->start_time;
 	dlg->ack_by = UINT32_MAX;
 	dlg->expires = dlg_timer_after(left > 0 ? (uint64_t)left : 0);

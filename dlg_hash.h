@@ -95,6 +95,7 @@ enum { /* dlg_cell.flags */
 	DLG_F_ANNOUNCED = 1 << 6,   /* DLGCB_CREATED was called */
 	DLG_F_END_WANTED = 1 << 7,  /* the timer process is to end the call at its next tick */
 	DLG_F_KILLED = 1 << 8,      /* ended by us: whoever answers late gets a BYE */
+	DLG_F_RESTORED = 1 << 9,    /* what happened just before the restart may be missing */
 };
 
 /* who ended the call */

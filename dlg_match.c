@@ -229,6 +229,13 @@ struct claim {
 	struct dlg_buf routes;
 };
 
+/* Nonzero when its INVITE, newer than what we know, may have been on its way when the proxy died, before
+ * that was saved. */
+static int is_acks_invite_lost(const struct dlg_ctx *ctx)
+{
+	return ctx->dlg->flags & DLG_F_RESTORED && ctx->cseq != ctx->leg->invite_cseq[ctx->dir];
+}
+
 static int cseq_ok_locked(const struct claim *c)
 {
 	const struct dlg_leg *leg = c->ctx->leg;
@@ -238,8 +245,8 @@ static int cseq_ok_locked(const struct claim *c)
 		return 0;
 	if (!leg || !(leg->seen & 1 << dir))
 		return 1;
-	if (c->ctx->method == HOST_ACK) /* repeats the number of its INVITE (RFC 3261 17.1.1.3) */
-		return c->ctx->cseq == leg->invite_cseq[dir];
+	if (c->ctx->method == HOST_ACK && !is_acks_invite_lost(c->ctx))
+		return c->ctx->cseq == leg->invite_cseq[dir]; /* RFC 3261 17.1.1.3 */
 	return c->ctx->cseq > leg->cseq[dir];
 }
 

@@ -447,6 +447,42 @@ START_TEST(a_call_whose_leg_was_lost_ends_after_a_restart)
 }
 END_TEST
 
+static void one_call(void)
+{
+	sim_talk(&call[0]);
+}
+
+static int validates_ack(uint32_t cseq)
+{
+	struct sim_request r = { .method = HOST_ACK, .dir = DLG_DIR_DOWNSTREAM, .cseq = cseq };
+	struct sim_script drop = { .fate = SIM_DROP, .validate = 1 };
+
+	return sim_step(&call[0], &r, &drop).validated;
+}
+
+/* The callee answers an INVITE that the proxy had sent on, and died. */
+static void an_ack_of_an_invite_nobody_noted(void)
+{
+	uint32_t invite;
+
+	remember_calls();
+	invite = cell(&call[0])->legs->invite_cseq[DLG_DIR_DOWNSTREAM];
+	ck_assert_int_eq(validates_ack(invite), 1);
+	ck_assert_int_eq(validates_ack(invite + 1), 1);
+	ck_assert_int_eq(validates_ack(invite - 1), -1);
+	sim_within(&call[0], HOST_BYE, DLG_DIR_UPSTREAM, 0, 200);
+	drain();
+	sim_run(8);
+}
+
+START_TEST(an_ack_may_be_of_an_invite_that_was_not_saved)
+{
+	live(DLG_DB_REALTIME, one_call, KILLED);
+	live(DLG_DB_REALTIME, an_ack_of_an_invite_nobody_noted, GRACEFUL);
+	live(DLG_DB_REALTIME, nothing_is_there, GRACEFUL);
+}
+END_TEST
+
 static void do_nothing(void)
 {
 }
@@ -843,6 +879,7 @@ int main(int argc, char **argv)
 	tcase_add_loop_test(c, realtime_survives_a_kill_whether_or_not_the_writer_had_its_turn, 0, 2);
 	tcase_add_test(c, a_kill_right_after_the_start_loses_nothing);
 	tcase_add_test(c, a_call_whose_leg_was_lost_ends_after_a_restart);
+	tcase_add_test(c, an_ack_may_be_of_an_invite_that_was_not_saved);
 	tcase_add_test(c, the_journal_keeps_what_an_absent_database_missed_at_exit);
 	tcase_add_test(c, what_expired_meanwhile_ends_at_once_with_byes_if_asked_for);
 	tcase_add_test(c, d01_d13_bad_rows_are_skipped_named_and_kept);
