@@ -463,18 +463,26 @@ static uint32_t pass_locked(struct dlg_cell *dlg, struct dlg_leg *leg, enum dlg_
 }
 
 /* A matched request was let pass by the script and has left the proxy. `lifetime`: of the
- * timeout AVP, 0 none. */
+ * timeout AVP, 0 none. `passed`: whether that is known already, under the entry lock, so that who
+ * comes second finds the effect. */
 static void pass(struct dlg_cell *dlg, struct dlg_leg *leg, enum dlg_dir dir,
-		 enum host_method method, uint32_t cseq, struct host_msg *req, uint32_t lifetime)
+		 enum host_method method, uint32_t cseq, struct host_msg *req, uint32_t lifetime,
+		 uint8_t *passed)
 {
 	struct dlg_cb_params p = { .req = (struct sip_msg *)req, .direction = (int)dir };
-	uint32_t actions;
+	uint32_t actions = 0;
+	int first;
 
 	if (method == HOST_ACK) /* manual 1.2 */
 		lifetime = 0;
 	dlg_hash_lock(dlg);
-	actions = pass_locked(dlg, leg, dir, method, cseq, lifetime);
+	first = !*passed;
+	*passed = 1;
+	if (first)
+		actions = pass_locked(dlg, leg, dir, method, cseq, lifetime);
 	dlg_hash_unlock(dlg);
+	if (!first)
+		return;
 	dlg_cb_run(dlg, DLGCB_REQ_WITHIN, &p);
 	follow_up(dlg, actions, &p);
 }
@@ -702,10 +710,9 @@ static void on_sequential_event(struct dlg_tx *tx, enum dlg_tx_event event, stru
 	 * those of the request only in the process that forwards it */
 	if (event == DLG_TX_FORWARDED)
 		custom_timeout(req, &tx->lifetime);
-	if ((event == DLG_TX_FORWARDED || event == DLG_TX_SUCCESS) &&
-	    !__atomic_exchange_n(&tx->committed, 1, __ATOMIC_ACQ_REL))
+	if (event == DLG_TX_FORWARDED || event == DLG_TX_SUCCESS)
 		pass(tx->dlg, tx->leg, (enum dlg_dir)tx->dir, (enum host_method)tx->method,
-		     tx->cseq, req, tx->lifetime);
+		     tx->cseq, req, tx->lifetime, &tx->passed);
 	if (code)
 		dlg_cb_run(tx->dlg, DLGCB_RESPONSE_WITHIN, &p);
 	if (event == DLG_TX_SUCCESS && refreshes_target((enum host_method)tx->method))
@@ -763,7 +770,7 @@ void dlg_handlers_msg_end(struct host_msg *msg, struct dlg_ctx *ctx, int forward
 	if (dlg && !created && forwarded && !ctx->attached) {
 		custom_timeout(msg, &lifetime);
 		pass(dlg, ctx->leg, (enum dlg_dir)ctx->dir, (enum host_method)ctx->method,
-		     ctx->cseq, msg, lifetime);
+		     ctx->cseq, msg, lifetime, &ctx->passed);
 	}
 	*ctx = (struct dlg_ctx){ 0 };
 	dlg_hash_put_last(dlg, DLG_BY_MESSAGE, created ? abandon_locked : NULL);
