@@ -309,8 +309,8 @@ class Away(CtlCase):
             got = self.ctl("--timeout", "1", "list", code=3)
             self.assertRegex(got.stderr, r"\Adlgctl: list: no answer within 1 s: the proxy hangs.*\n\Z")
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                # a shell in the background would have SIGINT ignored, and dlgctl respects that
-                p = subprocess.Popen(self.args("list"), preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+                # a shell in the background would have SIGINT ignored, nohup SIGHUP, and dlgctl respects that
+                p = subprocess.Popen(self.args("list"), preexec_fn=lambda: signal.signal(number, signal.SIG_DFL))
                 self.wait_until("its reply FIFO", self.leftovers)
                 p.send_signal(number)
                 self.assertEqual(p.wait(10), -number)
