@@ -32,6 +32,12 @@ static inline struct dlg_str adapter_view(str s)
 	return (struct dlg_str){ s.s, (size_t)s.len };
 }
 
+/* ---- process.c ---- */
+
+/* Let this process, one of the module's own, come after the SIP workers where there are too few
+ * processors. Children inherit it. */
+void adapter_step_back(void);
+
 /* ---- slot.c ---- */
 
 /* How a request begins on the wire: "ACK ". Longer methods are not told apart. */

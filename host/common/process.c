@@ -4,6 +4,7 @@
 #include "adapter.h"
 
 #include <stdio.h>
+#include <sys/resource.h>
 #include <time.h>
 
 void *host_shm_alloc(size_t size)
@@ -27,6 +28,15 @@ uint64_t host_mono_ms(void)
 int64_t host_wall_s(void)
 {
 	return time(NULL);
+}
+
+/* Enough for the scheduler to let a worker that wakes up go first, not so much that a lock's owner
+ * would not come to give it back. */
+enum { STEP = 5 };
+
+void adapter_step_back(void)
+{
+	setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + STEP);
 }
 
 void host_pause(unsigned ms)

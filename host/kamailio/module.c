@@ -68,6 +68,7 @@ static void sleep_to_next_second(void)
  * tm. */
 static void __attribute__((noreturn)) run_timer(void)
 {
+	adapter_step_back();
 	for (;;) {
 		sleep_to_next_second();
 		take_settings();
@@ -77,11 +78,13 @@ static void __attribute__((noreturn)) run_timer(void)
 
 static void __attribute__((noreturn)) run_fifo(void)
 {
+	adapter_step_back();
 	mi_fifo_run(take_settings);
 }
 
 static void __attribute__((noreturn)) run_writer(void)
 {
+	adapter_step_back();
 	dlg_db_run(take_settings);
 }
 

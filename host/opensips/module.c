@@ -81,6 +81,7 @@ static void wait_for_next_second(void)
 static void run_timer(int no)
 {
 	(void)no;
+	adapter_step_back();
 	for (;;) {
 		wait_for_next_second();
 		dlg_timer_tick();
@@ -90,6 +91,7 @@ static void run_timer(int no)
 static void run_fifo(int no)
 {
 	(void)no;
+	adapter_step_back();
 	mi_fifo_run(serve_jobs);
 }
 
@@ -105,6 +107,7 @@ static void run_writer(int no)
 {
 	(void)no;
 	signal(SIGTERM, leave);
+	adapter_step_back();
 	dlg_db_run(NULL);
 }
 

@@ -89,16 +89,19 @@ def play(p, calls):
         raise RuntimeError("%s: tracked %s of %d calls" % (p.module, processed, calls))
 
 
+Where = collections.namedtuple("Where", "function file object")
+
+
 def executed(path):
-    """Instructions by function, without those it called."""
+    """Instructions by function, without those it called. Its file is its object where symbols are missing."""
     out = collections.Counter()
     text = subprocess.run(["callgrind_annotate", "--threshold=100", "--show-percs=no", path], stdout=subprocess.PIPE,
                           stderr=subprocess.DEVNULL, text=True, check=True).stdout
     for line in text.splitlines():
         m = re.fullmatch(r"\s*([\d,]+)\s+(?:\S*/)?([^/:\s]+):(\S+) \[(?:\S*/)?([^/\]]+)\]\s*", line)
         if m:
-            out["%s in %s" % (m.group(3), m.group(4) if m.group(2) == "???" else m.group(2))] += int(
-                m.group(1).replace(",", ""))
+            where = Where(m.group(3), m.group(4) if m.group(2) == "???" else m.group(2), m.group(4))
+            out[where] += int(m.group(1).replace(",", ""))
     if not out:
         raise RuntimeError("nothing counted in " + path)
     return out
@@ -133,12 +136,29 @@ def total(functions):
     return sum(functions.values())
 
 
-def print_where(none, ours):
-    """The functions that need most of what we add, ours or not."""
-    added = {name: n - none.get(name, 0) for name, n in ours.items()}
-    print("\nof which by ours, plain:")
-    for name in sorted(added, key=added.get, reverse=True)[:MOST]:
-        print("%8.0f  %s" % (added[name], name))
+def added_by(functions, none):
+    return {where: n - none.get(where, 0) for where, n in functions.items()}
+
+
+def by_object(added):
+    out = collections.Counter()
+    for where, n in added.items():
+        out[where.object] += n
+    return out
+
+
+def print_where(none, plain):
+    """What a plain call adds, by program and library for both modules; then the functions that need most of what
+    ours adds, ours or not."""
+    added = {module: added_by(functions, none) for module, functions in plain.items()}
+    stock, ours = by_object(added[STOCK]), by_object(added[OURS])
+    print("\nof which, plain, in%20s %9s" % ("stock", "ours"))
+    for name in sorted(set(stock) | set(ours), key=lambda n: -max(stock[n], ours[n])):
+        if max(stock[name], ours[name]) >= 1:
+            print("  %-26s %9.0f %9.0f" % (name, stock[name], ours[name]))
+    print("\nand by ours in")
+    for where in sorted(added[OURS], key=added[OURS].get, reverse=True)[:MOST]:
+        print("%8.0f  %s in %s" % (added[OURS][where], where.function, where.file))
 
 
 def write_csv(rows):
@@ -162,7 +182,7 @@ def compare(directory):
             name, stock, ours, ours / stock, "met" if ours / stock <= THIRD else "not met"), flush=True)
         rows.append((name, "%.0f" % total(none), "%.0f" % stock, "%.0f" % ours))
         write_csv(rows)
-    print_where(none, plain[OURS])
+    print_where(none, plain)
     return {module: total(functions) for module, functions in plain.items()}
 
 
