@@ -48,8 +48,8 @@ void dlg_db_stop(void);
  * reference and no lock. Returns when the journal has it; never waits for the database. */
 void dlg_db_changed(struct dlg_cell *dlg);
 
-/* Another process may be about to journal a change that somebody outside is going to see (a 2xx, the
- * answer to a BYE): make sure that the journal has it now. As dlg_db_changed(). */
+/* Another process may be about to journal a change that somebody outside is going to see (a 2xx):
+ * make sure that the journal has it now. As dlg_db_changed(). */
 void dlg_db_settle(struct dlg_cell *dlg);
 
 /* Figures for statistics. X(name, what it means) */

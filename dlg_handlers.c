@@ -64,7 +64,7 @@ static void follow_up(struct dlg_cell *dlg, uint32_t actions, const struct dlg_c
 }
 
 /* The dialog whose INVITE this process is refusing on command. */
-static _Thread_local const struct dlg_cell *refusing;
+static DLG_LOCK_PROCESS_LOCAL const struct dlg_cell *refusing;
 
 static enum dlg_reason refusal_reason(const struct dlg_cell *dlg, int code)
 {
@@ -717,8 +717,8 @@ static void on_sequential_event(struct dlg_tx *tx, enum dlg_tx_event event, stru
 		dlg_cb_run(tx->dlg, DLGCB_RESPONSE_WITHIN, &p);
 	if (event == DLG_TX_SUCCESS && refreshes_target((enum host_method)tx->method))
 		refresh_targets(tx, rpl);
-	if (tx->method == HOST_BYE && code >= 200)
-		dlg_db_settle(tx->dlg);
+	if (tx->method == HOST_BYE && code >= 200) /* whoever was first: it may have ended one leg only */
+		dlg_db_changed(tx->dlg);
 }
 
 void dlg_handlers_on_tx_event(struct dlg_tx *tx, enum dlg_tx_event event, struct host_tx *t,

@@ -60,8 +60,9 @@ int dlg_handlers_create(struct host_msg *msg);
  * no callback runs. */
 void dlg_handlers_on_new_tx(struct host_msg *msg, struct host_tx *t);
 
-/* A request has a Route entry of ours on top, with these URI parameters: match by cookie or SIP elements
- * (manual 1.5.10). Makes the dialog current. */
+/* A request has a Route entry of ours on top: match by cookie or SIP elements (manual 1.5.10). `params`: its
+ * URI parameters, of a pair those of either, because record_route() puts the cookie in both. Makes the
+ * dialog current. */
 void dlg_handlers_on_route(struct host_msg *msg, struct dlg_str params);
 
 /* An event of a transaction. `req`, `rpl` may be NULL; for DLG_TX_GONE `t`, `req`, `rpl` are

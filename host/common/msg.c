@@ -48,21 +48,13 @@ static enum host_method method_of(unsigned value)
 	}
 }
 
-/* The hosts take To apart when they come to it, and keep what they find of From only when asked. */
-static struct dlg_str to_tag(const struct sip_msg *m)
-{
-	const struct to_body *to = m->to->parsed;
-
-	return to && to->error == PARSE_OK ? adapter_view(to->tag_value)
-					   : dlg_route_tag(adapter_view(m->to->body));
-}
-
+/* The hosts' own parsers of From keep what they find; and To must be read by the same rules as From. */
 static int read_parties(const struct sip_msg *m, struct host_info *out)
 {
 	struct dlg_str from = adapter_view(m->from->body), to = adapter_view(m->to->body);
 
 	out->from_tag = dlg_route_tag(from);
-	out->to_tag = to_tag(m);
+	out->to_tag = dlg_route_tag(to);
 	if (out->to_tag.len)
 		return 0;
 	out->from_uri = dlg_route_uri(from);
@@ -110,7 +102,7 @@ struct dlg_str host_msg_to_tag(struct host_msg *msg)
 
 	if (!is_shared(m) && !m->to && parse_headers(m, HDR_TO_F, 0) < 0)
 		return DLG_STR_NONE;
-	return m->to ? to_tag(m) : DLG_STR_NONE;
+	return m->to ? dlg_route_tag(adapter_view(m->to->body)) : DLG_STR_NONE;
 }
 
 /* ---- headers with routes and contacts ---- */

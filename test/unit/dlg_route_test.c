@@ -204,6 +204,7 @@ START_TEST(a_tag_is_found_in_every_form_of_header)
 	check_tag("sip:a@b;tag=z", "z");
 	check_tag("<sip:a@b>;tagged=1\r\n ;tag\t=\r\n t3", "t3");
 	check_tag("<sip:a@b>;tag=first;tag=second", "first");
+	check_tag("<sip:a@b>;tag=a,b;x", "a,b");
 	check_tag("<sip:a@b>", "");
 	check_tag("<sip:a@b>;tag", "");
 	check_tag("<sip:a@b>;tag=", "");
