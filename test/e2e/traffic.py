@@ -386,7 +386,8 @@ class Traffic(Clockwork):
 
     def take_ok(self, c, p):
         if not c.answered:
-            c.answered, c.code = time.monotonic(), p.code
+            c.answered = time.monotonic()
+            c.code = c.code or p.code  # a refusal may have crossed the answer: the first one counts
             c.routes["caller"] = p.routes[::-1]
             self.later(self.rng.uniform(*self.talk), self.talked, c)
             if c.kind == "modify":
@@ -434,11 +435,12 @@ class Traffic(Clockwork):
     # -- both
 
     def within(self, c, side, method):
-        """A request inside the call, if it is still up. A second INVITE of that side has to wait for the first, and
-        neither side may send one before it has the ACK."""
+        """A request inside the call, if it is still up. The next one of that side has to wait for the answer to the
+        last, or workers of a busy machine might take them in the wrong order; and neither side may send one before
+        it has the ACK."""
         if c.bye_by:
             return
-        if not c.acked or self.frozen or any(m == method for m, _, code in c.pending.values() if not code):
+        if not c.acked or self.frozen or any(s == side for (s, _), (_, _, code) in c.pending.items() if not code):
             self.later(0.1, self.within, c, side, method)
             return
         c.cseq[side] += 1
