@@ -72,19 +72,32 @@ def family(pid):
     return found
 
 
+def signal_family(pid, number):
+    """Whoever ends meanwhile needs none."""
+    for p in family(pid):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(p, number)
+
+
+def is_still(pid):
+    """Stopped, or gone."""
+    try:
+        with open("/proc/%d/stat" % pid) as f:
+            return f.read().rpartition(")")[2].split()[0] in "TZ"
+    except OSError:
+        return True
+
+
 def freeze(pid):
     """Stop a server with all its processes, and see that they stand still."""
+    signal_family(pid, signal.SIGSTOP)
     for p in family(pid):
-        os.kill(p, signal.SIGSTOP)
-    for p in family(pid):
-        while open("/proc/%d/stat" % p).read().rpartition(")")[2].split()[0] not in "TZ":
+        while not is_still(p):
             time.sleep(0.005)
 
 
 def thaw(pid):
-    for p in family(pid):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(p, signal.SIGCONT)
+    signal_family(pid, signal.SIGCONT)
 
 
 def die_with_parent():
