@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Draw doc/img/*.svg from what the benches have left in build/bench. What was not measured is not
-drawn, and its old picture stays."""
+"""Draw doc/img/*.svg from what the benches have left in build/bench, and the soak in build/soak. What was
+not measured is not drawn, and its old picture stays."""
 
 import csv
 import os
@@ -105,12 +105,34 @@ def draw_restoring():
          ("rows fetched by the driver alone", "restored", "by Kamailio's own"), groups)
 
 
+SOAK = """set terminal svg size 640,380 font "sans-serif,12" background "white" noenhanced
+set output "%s"
+set title "Memory in the soak: lives of the proxy, one after the other"
+set xlabel "minutes"
+set ylabel "MB"
+set yrange [0:*]
+set grid ytics
+set key center right
+set datafile separator ","
+plot "%s" using ($1/60):($8/1024) every 6::1 with lines lc rgb "#888888" title "private memory of all processes", \\
+     "" using ($1/60):($7/1048576) every 6::1 with lines lc rgb "#1f6fb4" title "shared memory in use"
+"""
+
+
+def draw_soak():
+    data = os.environ.get("SOAK_CSV", os.path.join(ROOT, "build", "soak", "memory.csv"))
+    if os.path.exists(data):
+        subprocess.run(["gnuplot"], input=SOAK % (os.path.join(IMG, "soak.svg"), data), text=True, check=True)
+        print("doc/img/soak.svg")
+
+
 def main():
     os.makedirs(IMG, exist_ok=True)
     draw_instructions()
     draw_delays()
     draw_finding()
     draw_restoring()
+    draw_soak()
 
 
 if __name__ == "__main__":
