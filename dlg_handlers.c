@@ -758,6 +758,7 @@ void dlg_handlers_msg_end(struct host_msg *msg, struct dlg_ctx *ctx, int forward
 {
 	struct dlg_cell *dlg;
 	uint32_t lifetime = 0;
+	uint8_t passed = 0; /* nobody else has this message */
 	int created = ctx->created;
 
 	if (forwarded && !ctx->dlg)
@@ -770,7 +771,7 @@ void dlg_handlers_msg_end(struct host_msg *msg, struct dlg_ctx *ctx, int forward
 	if (dlg && !created && forwarded && !ctx->attached) {
 		custom_timeout(msg, &lifetime);
 		pass(dlg, ctx->leg, (enum dlg_dir)ctx->dir, (enum host_method)ctx->method,
-		     ctx->cseq, msg, lifetime, &ctx->passed);
+		     ctx->cseq, msg, lifetime, &passed);
 	}
 	*ctx = (struct dlg_ctx){ 0 };
 	dlg_hash_put_last(dlg, DLG_BY_MESSAGE, created ? abandon_locked : NULL);

@@ -25,7 +25,6 @@ struct dlg_ctx {
 	uint8_t created;       /* the dialog's initial INVITE */
 	uint8_t searched;      /* matching was tried */
 	uint8_t attached;      /* a transaction carries the dialog on */
-	uint8_t passed;        /* under the entry lock: the request has had its effect */
 	uint32_t cseq;
 };
 
@@ -33,7 +32,8 @@ struct dlg_ctx {
 struct dlg_tx {
 	struct dlg_cell *dlg;  /* held as DLG_BY_TRANSACTION */
 	struct dlg_leg *leg;
-	uint8_t dir, method, initial, announced, passed, refreshed;
+	uint8_t dir, method, initial, announced, refreshed;
+	uint8_t passed;        /* under the entry lock: the request has had its effect */
 	uint32_t cseq;
 	uint32_t lifetime;     /* of the timeout AVP when the transaction was made; 0 none */
 	uint32_t contact_len;

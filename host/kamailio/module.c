@@ -68,7 +68,6 @@ static void sleep_to_next_second(void)
  * tm. */
 static void __attribute__((noreturn)) run_timer(void)
 {
-	adapter_step_back();
 	for (;;) {
 		sleep_to_next_second();
 		take_settings();
@@ -78,13 +77,11 @@ static void __attribute__((noreturn)) run_timer(void)
 
 static void __attribute__((noreturn)) run_fifo(void)
 {
-	adapter_step_back();
 	mi_fifo_run(take_settings);
 }
 
 static void __attribute__((noreturn)) run_writer(void)
 {
-	adapter_step_back();
 	dlg_db_run(take_settings);
 }
 
@@ -98,6 +95,7 @@ static int fork_one(int rank, const char *name, void (*loop)(void))
 		return pid < 0 ? -1 : 0;
 	if (cfg_child_init())
 		exit(1);
+	adapter_step_back();
 	loop();
 	return 0;
 }

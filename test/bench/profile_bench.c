@@ -21,6 +21,7 @@
 #include "../../dlg_hash.h"
 #include "../../dlg_profile.h"
 #include "../sim/sim_host.h"
+#include "bench.h"
 
 enum { FEW = 10, MANY = 1000000, HASH_SIZE = 4096, ROUNDS = 9 };
 
@@ -437,13 +438,6 @@ static double median(double *v)
 	return v[ROUNDS / 2];
 }
 
-static const char *verdict(const struct row *row, double ratio)
-{
-	if (row->most == 0)
-		return "";
-	return ratio <= row->most ? "met" : "not met";
-}
-
 static void print_rows(void)
 {
 	printf("Profiles: CPU time, medians of %d rounds; a ratio is of one round\n\n", ROUNDS);
@@ -454,7 +448,8 @@ static void print_rows(void)
 
 		printf("%-48s %9.1f %9.1f %7.2f  %8.2f to %5.2f  %s\n", rows[i].name,
 		       median(row_ns[i][0]), median(row_ns[i][1]), ratio, row_ratio[i][0],
-		       row_ratio[i][ROUNDS - 1], verdict(&rows[i], ratio));
+		       row_ratio[i][ROUNDS - 1],
+		       rows[i].most > 0 ? bench_verdict(ratio, rows[i].most) : "");
 	}
 }
 

@@ -417,6 +417,14 @@ START_TEST(realtime_survives_a_kill_whether_or_not_the_writer_had_its_turn)
 }
 END_TEST
 
+/* A call of one life goes on in the next, ends there, and is gone in the third. */
+static void two_lives(void (*first)(void), enum end end, void (*second)(void))
+{
+	live(DLG_DB_REALTIME, first, end);
+	live(DLG_DB_REALTIME, second, GRACEFUL);
+	live(DLG_DB_REALTIME, nothing_is_there, GRACEFUL);
+}
+
 static void no_memory_for_the_leg(void)
 {
 	sim_invite(&call[0]);
@@ -441,9 +449,7 @@ static void it_ends_with_its_bye(void)
 
 START_TEST(a_call_whose_leg_was_lost_ends_after_a_restart)
 {
-	live(DLG_DB_REALTIME, no_memory_for_the_leg, GRACEFUL);
-	live(DLG_DB_REALTIME, it_ends_with_its_bye, GRACEFUL);
-	live(DLG_DB_REALTIME, nothing_is_there, GRACEFUL);
+	two_lives(no_memory_for_the_leg, GRACEFUL, it_ends_with_its_bye);
 }
 END_TEST
 
@@ -477,9 +483,7 @@ static void an_ack_of_an_invite_nobody_noted(void)
 
 START_TEST(an_ack_may_be_of_an_invite_that_was_not_saved)
 {
-	live(DLG_DB_REALTIME, one_call, KILLED);
-	live(DLG_DB_REALTIME, an_ack_of_an_invite_nobody_noted, GRACEFUL);
-	live(DLG_DB_REALTIME, nothing_is_there, GRACEFUL);
+	two_lives(one_call, KILLED, an_ack_of_an_invite_nobody_noted);
 }
 END_TEST
 
