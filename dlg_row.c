@@ -168,6 +168,7 @@ int dlg_row_next_pair(struct dlg_str *list, struct dlg_buf *out, struct dlg_str 
 	size_t name_len;
 
 	dlg_buf_reset(out);
+	dlg_buf_add(out, DLG_STR("")); /* has memory from now on, for views of nothing, too */
 	if (!list->len)
 		return 0;
 	if (cut(list, '|', &item) < 0 || cut(&item, '#', &raw_name) < 0)
