@@ -134,6 +134,8 @@ static const struct {
 	  "seconds, at least 1" },
 	{ "setup_timeout", &dialog_conf.setup_timeout, 1, INT_MAX, NULL, "seconds, at least 1" },
 	{ "ack_timeout", &dialog_conf.ack_timeout, 0, INT_MAX, NULL, "seconds, or 0 for no limit" },
+	{ "timeout_bye_rate", &dialog_conf.timeout_bye_rate, 0, INT_MAX, NULL,
+	  "calls in a second, or 0 for no limit" },
 	{ "dlg_match_mode", &dialog_conf.dlg_match_mode, 0, 2, NULL,
 	  "0 (DID_ONLY), 1 (DID_FALLBACK) or 2 (DID_NONE)" },
 	{ "db_mode", &dialog_conf.db_mode, 0, 3, NULL,

@@ -28,6 +28,7 @@ enum { DIALOG_DID_ONLY, DIALOG_DID_FALLBACK, DIALOG_DID_NONE };
 	INT(default_timeout, 43200)                  \
 	INT(setup_timeout, 600)                      \
 	INT(ack_timeout, 64)                         \
+	INT(timeout_bye_rate, 1000)                  \
 	TEXT(dlg_extra_hdrs, NULL)                   \
 	INT(dlg_match_mode, DIALOG_DID_ONLY)         \
 	TEXT(db_url, "mysql://opensips:opensipsrw@localhost/opensips") \

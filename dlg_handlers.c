@@ -49,13 +49,18 @@ static void end_setup(struct dlg_cell *dlg)
 	host_tx_refuse(tx_of(dlg), 408, "Request Timeout");
 }
 
+static int sends_byes(struct dlg_cell *dlg, uint32_t actions)
+{
+	return actions & DLG_DO_SEND_BYES && flags_of(dlg) & DLG_F_BYE_ON_TIMEOUT;
+}
+
 static void follow_up(struct dlg_cell *dlg, uint32_t actions, const struct dlg_cb_params *params)
 {
 	if (actions & (DLG_DO_SAVE | DLG_DO_END))
 		dlg_db_changed(dlg);
 	if (actions & DLG_DO_END_SETUP)
 		end_setup(dlg);
-	if (actions & DLG_DO_SEND_BYES && flags_of(dlg) & DLG_F_BYE_ON_TIMEOUT)
+	if (sends_byes(dlg, actions))
 		dlg_req_within_byes(dlg, DLG_STR_NONE, NULL);
 	for (size_t i = 0; i < sizeof(action_callbacks) / sizeof(action_callbacks[0]); i++) {
 		if (actions & action_callbacks[i].action)
@@ -964,9 +969,16 @@ int dlg_handlers_end(struct dlg_cell *dlg, struct dlg_str headers, const char **
 
 /* ---- the timer ---- */
 
+/* The call would be ended with BYE. Entry lock held. */
+static int ends_with_bye_locked(const struct dlg_cell *dlg)
+{
+	return dlg->flags & DLG_F_BYE_ON_TIMEOUT &&
+	       dlg_state_rule((enum dlg_state)dlg->state, DLG_EV_TIMEOUT)->actions & DLG_DO_SEND_BYES;
+}
+
 /* What the timer finds: nothing (re-armed meanwhile), a wish to end the call, or a limit
  * reached. Entry lock held. */
-static uint32_t due_locked(struct dlg_cell *dlg, int *end_wanted)
+static uint32_t due_locked(struct dlg_cell *dlg, int may_send, int *end_wanted)
 {
 	*end_wanted = (dlg->flags & DLG_F_END_WANTED) != 0;
 	dlg->flags &= (uint16_t)~DLG_F_END_WANTED;
@@ -976,18 +988,22 @@ static uint32_t due_locked(struct dlg_cell *dlg, int *end_wanted)
 	}
 	if (dlg_timer_left(dlg->timer.deadline))
 		return 0;
+	if (!may_send && ends_with_bye_locked(dlg)) {
+		dlg_timer_arm_locked(dlg, dlg_timer_next());
+		return 0;
+	}
 	if (dlg->state != DLG_STATE_DELETED &&
 	    (!dlg->start_time || dlg->flags & DLG_F_BYE_ON_TIMEOUT))
 		dlg->flags |= DLG_F_KILLED; /* a late answer gets a BYE */
 	return apply_locked(dlg, DLG_EV_TIMEOUT, DLG_END_PROXY, dlg->start_time ? 0 : 408);
 }
 
-static uint32_t due(struct dlg_cell *dlg, int *end_wanted)
+static uint32_t due(struct dlg_cell *dlg, int may_send, int *end_wanted)
 {
 	uint32_t actions;
 
 	dlg_hash_lock(dlg);
-	actions = due_locked(dlg, end_wanted);
+	actions = due_locked(dlg, may_send, end_wanted);
 	dlg_hash_unlock(dlg);
 	return actions;
 }
@@ -1050,18 +1066,20 @@ static void end_as_wanted(struct dlg_cell *dlg)
 		end_as_wished(dlg, state);
 }
 
-void dlg_handlers_on_timeout(struct dlg_cell *dlg)
+int dlg_handlers_on_timeout(struct dlg_cell *dlg, int may_send)
 {
-	int end_wanted;
-	uint32_t actions = due(dlg, &end_wanted);
+	int end_wanted, sent;
+	uint32_t actions = due(dlg, may_send, &end_wanted);
 
 	if (actions & DLG_DO_FREE) {
 		report_overdue(dlg);
 		dlg_hash_release(dlg);
-		return;
+		return 0;
 	}
+	sent = sends_byes(dlg, actions);
 	follow_up(dlg, actions, NULL);
 	if (end_wanted)
 		end_as_wanted(dlg);
 	dlg_hash_put(dlg, DLG_BY_LOCAL);
+	return sent;
 }

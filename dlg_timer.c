@@ -1,14 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "dlg_timer.h"
 
+#include "dialog.h"
 #include "dlg_handlers.h"
 #include "dlg_hash.h"
 #include "host/host.h"
+
+#include <limits.h>
 
 enum {
 	SHARDS = 16,   /* by table entry: workers rarely meet */
 	SLOTS = 1024,  /* a lifetime of hours goes round the wheel several times */
 	BATCH = 64,    /* due dialogs looked at per taking of a shard's lock */
+	ROW = 16,      /* calls ended with BYE between two rests */
+	SPREAD_MS = 750, /* over which a full tick's BYEs go: the rest of the second is for the work */
 };
 
 struct shard {
@@ -44,6 +49,11 @@ uint32_t dlg_timer_after(uint64_t seconds)
 	uint64_t tick = (host_mono_ms() + 999) / 1000 + seconds;
 
 	return tick < UINT32_MAX ? (uint32_t)tick : UINT32_MAX;
+}
+
+uint32_t dlg_timer_next(void)
+{
+	return tick_now() + 1;
 }
 
 uint32_t dlg_timer_left(uint32_t deadline)
@@ -103,6 +113,32 @@ void dlg_timer_disarm_locked(struct dlg_cell *dlg)
 	dlg_lock_put(&sh->lock, DLG_LOCK_LEAF);
 }
 
+/* ---- the tick ---- */
+
+/* The BYEs of 20,000 calls that run out together, and their answers, would be in the way of
+ * everybody else's messages: they go out at a rate. */
+struct pace {
+	unsigned left; /* calls that may be ended with BYE in this tick */
+	unsigned row;  /* ended so since the last rest */
+	unsigned rest_ms;
+};
+
+static struct pace pace_of(unsigned rate)
+{
+	return (struct pace){ .left = rate ? rate : UINT_MAX,
+			      .rest_ms = rate ? ROW * SPREAD_MS / rate : 0 };
+}
+
+static void end_with_bye(struct pace *p)
+{
+	p->left--;
+	if (++p->row < ROW)
+		return;
+	p->row = 0;
+	if (p->rest_ms)
+		host_pause(p->rest_ms);
+}
+
 struct due {
 	uint32_t h_entry, h_id;
 };
@@ -128,7 +164,7 @@ static unsigned collect(struct shard *sh, uint32_t tick, struct due *due)
 }
 
 /* Every dialog handed over is re-armed beyond `tick` or freed by its handler, so that this ends. */
-static unsigned run_tick(struct shard *sh, uint32_t tick)
+static unsigned run_tick(struct shard *sh, uint32_t tick, struct pace *pace)
 {
 	struct due due[BATCH];
 	unsigned n, total = 0;
@@ -138,24 +174,40 @@ static unsigned run_tick(struct shard *sh, uint32_t tick)
 			struct dlg_cell *dlg =
 				dlg_hash_get(due[i].h_entry, due[i].h_id, DLG_BY_LOCAL);
 
-			if (dlg)
-				dlg_handlers_on_timeout(dlg);
+			if (dlg && dlg_handlers_on_timeout(dlg, pace->left > 0))
+				end_with_bye(pace);
 		}
 		total += n;
 	}
 	return total;
 }
 
+/* Once for a time in which calls have to wait. */
+static void say_when_full(const struct pace *p)
+{
+	static DLG_LOCK_PROCESS_LOCAL int said;
+
+	if (!p->left && !said)
+		HOST_LOG(HOST_NOTICE, "more calls have run out than timeout_bye_rate (%d): the others "
+				      "get their BYEs in the next seconds",
+			 dialog_conf.timeout_bye_rate);
+	said = !p->left;
+}
+
 unsigned dlg_timer_tick(void)
 {
+	struct pace pace = pace_of((unsigned)dialog_conf.timeout_bye_rate);
 	uint32_t now = tick_now();
 	unsigned total = 0;
 
-	for (int i = 0; i < SHARDS; i++) {
+	for (uint32_t i = 0; i < SHARDS; i++) {
+		struct shard *sh = &wheel[(now + i) % SHARDS]; /* each is the first in its turn */
+
 		/* only the timer process writes `done` */
-		while (wheel[i].done < now)
-			total += run_tick(&wheel[i], wheel[i].done + 1);
+		while (sh->done < now)
+			total += run_tick(sh, sh->done + 1, &pace);
 	}
+	say_when_full(&pace);
 	return total;
 }
 

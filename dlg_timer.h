@@ -33,6 +33,9 @@ int dlg_timer_init(void);
  * second late. */
 uint32_t dlg_timer_after(uint64_t seconds);
 
+/* The next tick that has not begun. */
+uint32_t dlg_timer_next(void);
+
 /* Seconds left until `deadline`; 0 when it has passed. */
 uint32_t dlg_timer_left(uint32_t deadline);
 
@@ -45,7 +48,10 @@ void dlg_timer_disarm_locked(struct dlg_cell *dlg);
 
 /* Process everything due up to now: called about once a second by the engine's own process,
  * which may send SIP (BYEs of expired dialogs); never in a SIP worker. No lock held. Returns how
- * many dialogs were due. */
+ * many dialogs were due.
+ *
+ * Of the calls that end with BYE only timeout_bye_rate (0: all) end in one tick, with rests in
+ * between that make less than a second in all; the others wait for the next tick. */
 unsigned dlg_timer_tick(void);
 
 /* Figures for statistics and the audit. Takes the shard locks one by one. */

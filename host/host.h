@@ -32,7 +32,7 @@ void host_shm_free(void *p);
 uint64_t host_mono_ms(void);
 int64_t host_wall_s(void);
 
-/* Sleep. Exit phase only: no process that handles messages may wait. */
+/* Sleep. Processes of the engine only, and at exit: none that handles messages may wait. */
 void host_pause(unsigned ms);
 
 enum host_level { HOST_ERROR, HOST_WARNING, HOST_NOTICE, HOST_INFO, HOST_DEBUG };

@@ -13,9 +13,10 @@ usage: others.py [KIND...]     all of them if none is named:
 
 Environment: BENCH_ROWS (1000000) that stay, BENCH_ENDING (20000) at a time, BENCH_RATE (200) calls a
 second, BENCH_SECONDS (4) of a window in which nothing else happens, BENCH_ROUNDS (5), BENCH_HOLD_MS
-(2000), BENCH_CHILDREN (8) SIP workers. All who take part are preferred to the rest of the machine, but
-with BENCH_PRIORITY=0. BENCH_PRIORITY=workers: the SIP workers, caller and callees, with real-time priority,
-never wait for a processor that the module's other processes have. What is left is locks and queues.
+(2000), BENCH_CHILDREN (8) SIP workers, BENCH_BYE_RATE (1000) as timeout_bye_rate. All who take part are
+preferred to the rest of the machine, but with BENCH_PRIORITY=0. BENCH_PRIORITY=workers: the SIP
+workers, caller and callees, with real-time priority, never wait for a processor that the module's other
+processes have. What is left is locks and queues.
 
 Each window comes after one in which nothing else happens ("rest"), in the same run of the proxy, and is
 compared with that one. The noise is the same ratio of the next rest, cut to the same length. All
@@ -48,6 +49,7 @@ SECONDS = float(os.environ.get("BENCH_SECONDS", "4"))
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
 HOLD_MS = int(os.environ.get("BENCH_HOLD_MS", "2000"))
 CHILDREN = int(os.environ.get("BENCH_CHILDREN", "8"))
+BYE_RATE = int(os.environ.get("BENCH_BYE_RATE", "1000"))
 WORKERS_FIRST = os.environ.get("BENCH_PRIORITY") == "workers"
 
 EXPIRE, SILENT, SCRIPT, LIST, REST = "expire", "silent", "script", "list", "rest"
@@ -58,7 +60,8 @@ TEXTS = {EXPIRE: "%d expire, BYE to both sides" % ENDING,
          NONE: "a million dialogs, against none" if ROWS == 1000000 else "%d dialogs, against none" % ROWS}
 GOALS = (EXPIRE, SILENT, LIST, NONE)  # the others explain
 DUE = (EXPIRE, SILENT, SCRIPT)        # happen at times that are set before the start
-AFTER = 18                            # seconds from their time until dialogs and transactions are gone
+PACED = -(-ENDING // BYE_RATE) if BYE_RATE else 0  # seconds of BYEs
+AFTER = 18 + PACED                    # seconds from their time until dialogs and transactions are gone
 BYE_FLAG, IN_PATH_FLAG = 1, 2         # doc/database.md, dlg_flags
 ROLES = (("udp receiver", "workers"), ("dialog timer", "timer"), ("dialog FIFO", "FIFO"),
          ("dialog writer", "writer"), ("RTIMER", "script"))
@@ -121,7 +124,7 @@ class FullProxy(BenchProxy):
     """With a process that sends BYEs by script at the planned times."""
 
     def __init__(self, url, address, events, callees):
-        params = {"db_mode": 1, "db_url": url}
+        params = {"db_mode": 1, "db_url": url, "timeout_bye_rate": BYE_RATE}
         super().__init__(OURS, params, children=CHILDREN, shm=1536 + (ROWS + ROUNDS * 2 * ENDING) // 1000)
         self.params["db_journal_dir"] = self.dir
         self.ip, self.ports, self.port = address
@@ -171,14 +174,16 @@ STEP, LEAP, CALM = 0.01, 0.001, 0.1  # seconds: a look, CPU time in it that is w
 
 
 def work_of(event, pid, meter):
-    """The window in which a process does what it has to do then: at least a second."""
+    """The window in which a process does what it has to do then: as long as its BYEs must take, and
+    at least a second."""
+    least = PACED if event.kind == EXPIRE and PACED > 1 else 1
     time.sleep(max(0.0, event.due - time.time() - 0.1))
     window, busy, before = None, 0.0, cpu_of(pid)
     while True:
         now, used = time.time(), cpu_of(pid)
         if used - before > LEAP:
             window, busy = window or Window(event.round, event.kind, meter), now
-        elif window and now - busy > CALM and now - window.begin >= 1:
+        elif window and now - busy > CALM and now - window.begin >= least:
             return window.close()
         elif not window and now > event.due + 4:
             raise RuntimeError("nothing happened at the time of %r" % event.kind)

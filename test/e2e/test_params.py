@@ -17,6 +17,7 @@ BAD_INTS = {
     "default_timeout": (0, -1),
     "setup_timeout": (0, -5),
     "ack_timeout": (-1,),
+    "timeout_bye_rate": (-1,),
     "dlg_flag": (32, 99, -2),
     "bye_on_timeout_flag": (32, -2),
     "fifo_mode": (0o1000, -1),
@@ -38,7 +39,7 @@ GOOD = (
     {"timeout_avp": "$avp(to)"}, {"timeout_avp": "$var(x)"}, {"default_timeout": 1}, {"default_timeout": 2147483647},
     {"dlg_extra_hdrs": "X: y\\r\\n"}, {"dlg_extra_hdrs": "X: y\\r\\n folded\\r\\nZ:\\r\\n"},
     {"dlg_match_mode": 0}, {"dlg_match_mode": 1}, {"dlg_match_mode": 2}, {"ack_timeout": 0}, {"fifo_name": None},
-    {"enable_stats": 2}, {"enable_stats": -1}, {"enable_stats": 0},
+    {"timeout_bye_rate": 0}, {"enable_stats": 2}, {"enable_stats": -1}, {"enable_stats": 0},
 )
 
 

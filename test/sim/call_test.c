@@ -1405,6 +1405,99 @@ START_TEST(expiry_sends_byes_in_both_directions)
 }
 END_TEST
 
+enum { MANY = 50 };
+static struct sim_call many[MANY];
+
+/* Calls whose lifetime runs out in the same second, which is the next one. */
+static void talk_many(int rate)
+{
+	start();
+	dialog_conf.timeout_bye_rate = rate;
+	dialog_conf.default_timeout = 30;
+	for (unsigned i = 0; i < MANY; i++) {
+		sim_call_init(&call, 1000 + i);
+		talk_with_bye_flag();
+		many[i] = call;
+	}
+	sim_run(29);
+	ck_assert_uint_eq(dialog_stat_expired_dialogs(), 0);
+}
+
+/* The next tick has ended so many in all; it took less than a second. */
+static void tick_ends(unsigned expired)
+{
+	uint64_t then;
+
+	sim_advance(1000);
+	then = host_mono_ms();
+	dlg_timer_tick();
+	ck_assert_uint_lt(host_mono_ms() - then, 1000);
+	ck_assert_uint_eq(dialog_stat_expired_dialogs(), expired);
+	ck_assert_uint_eq(sim_sends_tried, 2 * expired);
+	check_rules(); /* nobody is overdue */
+}
+
+static struct sim_call *one_that_talks(void)
+{
+	for (unsigned i = 0; i < MANY; i++) {
+		if (sim_state(&many[i]) == 4)
+			return &many[i];
+	}
+	return NULL;
+}
+
+START_TEST(many_that_run_out_together_get_their_byes_at_a_rate)
+{
+	talk_many(20);
+	tick_ends(20);
+	tick_ends(40);
+	tick_ends(MANY);
+	finish();
+}
+END_TEST
+
+START_TEST(a_rate_of_0_is_no_limit)
+{
+	talk_many(0);
+	tick_ends(MANY);
+	finish();
+}
+END_TEST
+
+START_TEST(who_waits_for_a_bye_may_still_hang_up_or_go_on)
+{
+	struct sim_call *quits, *stays;
+
+	talk_many(MANY - 2);
+	tick_ends(MANY - 2);
+	quits = one_that_talks();
+	free_tx(sim_within(quits, HOST_BYE, DLG_DIR_DOWNSTREAM, 0, 200));
+	ck_assert_int_eq(sim_state(quits), 5);
+	stays = one_that_talks();
+	free_tx(sim_within(stays, HOST_OTHER, DLG_DIR_DOWNSTREAM, 0, 200));
+	tick_ends(MANY - 2);
+	ck_assert_int_eq(sim_state(stays), 4);
+	sim_run(28);
+	ck_assert_int_eq(sim_state(stays), 4);
+	sim_run(3);
+	ck_assert_int_eq(sim_state(stays), 5);
+	ck_assert_uint_eq(dialog_stat_expired_dialogs(), MANY - 1);
+	finish();
+}
+END_TEST
+
+START_TEST(calls_without_bye_do_not_wait_for_those_with_it)
+{
+	talk_many(1);
+	for (unsigned i = 0; i < 10; i++)
+		((struct dlg_cell *)sim_peek(&many[i]))->flags &= (uint16_t)~DLG_F_BYE_ON_TIMEOUT;
+	sim_run(1);
+	ck_assert_uint_eq(dialog_stat_expired_dialogs(), 11);
+	ck_assert_uint_eq(sim_sends_tried, 2);
+	finish();
+}
+END_TEST
+
 START_TEST(each_legs_outcome_is_its_own)
 {
 	static const int codes[][2] = {
@@ -1840,6 +1933,9 @@ int main(void)
 			    a_refused_request_does_not_reset_the_lifetime,
 			    d20_every_state_has_a_limit,
 			    expiry_sends_byes_in_both_directions,
+			    many_that_run_out_together_get_their_byes_at_a_rate,
+			    a_rate_of_0_is_no_limit, who_waits_for_a_bye_may_still_hang_up_or_go_on,
+			    calls_without_bye_do_not_wait_for_those_with_it,
 			    each_legs_outcome_is_its_own,
 			    a_bye_without_an_answer_holds_the_dialog_no_longer_than_its_transaction,
 			    the_second_bye_is_sent_when_the_first_cannot_be,

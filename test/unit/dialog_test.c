@@ -68,6 +68,7 @@ START_TEST(d02_d22_bad_numbers_stop_the_start)
 	refuse_number("default_timeout", &dialog_conf.default_timeout, -1);
 	refuse_number("setup_timeout", &dialog_conf.setup_timeout, 0);
 	refuse_number("ack_timeout", &dialog_conf.ack_timeout, -1);
+	refuse_number("timeout_bye_rate", &dialog_conf.timeout_bye_rate, -1);
 	refuse_number("dlg_match_mode", &dialog_conf.dlg_match_mode, 7);
 	refuse_number("dlg_match_mode", &dialog_conf.dlg_match_mode, 3);
 	refuse_number("dlg_match_mode", &dialog_conf.dlg_match_mode, -1);
