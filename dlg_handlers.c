@@ -969,16 +969,32 @@ int dlg_handlers_end(struct dlg_cell *dlg, struct dlg_str headers, const char **
 
 /* ---- the timer ---- */
 
-/* The call would be ended with BYE. Entry lock held. */
+/* The call is to be ended with BYE now: its time is over. Entry lock held. */
 static int ends_with_bye_locked(const struct dlg_cell *dlg)
 {
-	return dlg->flags & DLG_F_BYE_ON_TIMEOUT &&
+	return dlg->flags & DLG_F_BYE_ON_TIMEOUT && !dlg_timer_left(dlg->timer.deadline) &&
 	       dlg_state_rule((enum dlg_state)dlg->state, DLG_EV_TIMEOUT)->actions & DLG_DO_SEND_BYES;
+}
+
+/* Leave its BYEs to a later tick, or to the process that may wait. Entry lock held. */
+static int put_off_locked(struct dlg_cell *dlg, int may_send, int may_wait)
+{
+	int ends = ends_with_bye_locked(dlg);
+
+	if (!may_wait && (ends || dlg->flags & DLG_F_END_WANTED) &&
+	    dlg_req_within_may_wait_locked(dlg)) {
+		dlg_timer_pass_on_locked(dlg);
+		return 1;
+	}
+	if (!ends || may_send || dlg->flags & DLG_F_END_WANTED)
+		return 0;
+	dlg_timer_arm_locked(dlg, dlg_timer_next());
+	return 1;
 }
 
 /* What the timer finds: nothing (re-armed meanwhile), a wish to end the call, or a limit
  * reached. Entry lock held. */
-static uint32_t due_locked(struct dlg_cell *dlg, int may_send, int *end_wanted)
+static uint32_t due_locked(struct dlg_cell *dlg, int *end_wanted)
 {
 	*end_wanted = (dlg->flags & DLG_F_END_WANTED) != 0;
 	dlg->flags &= (uint16_t)~DLG_F_END_WANTED;
@@ -988,22 +1004,20 @@ static uint32_t due_locked(struct dlg_cell *dlg, int may_send, int *end_wanted)
 	}
 	if (dlg_timer_left(dlg->timer.deadline))
 		return 0;
-	if (!may_send && ends_with_bye_locked(dlg)) {
-		dlg_timer_arm_locked(dlg, dlg_timer_next());
-		return 0;
-	}
 	if (dlg->state != DLG_STATE_DELETED &&
 	    (!dlg->start_time || dlg->flags & DLG_F_BYE_ON_TIMEOUT))
 		dlg->flags |= DLG_F_KILLED; /* a late answer gets a BYE */
 	return apply_locked(dlg, DLG_EV_TIMEOUT, DLG_END_PROXY, dlg->start_time ? 0 : 408);
 }
 
-static uint32_t due(struct dlg_cell *dlg, int may_send, int *end_wanted)
+static uint32_t due(struct dlg_cell *dlg, int may_send, int may_wait, int *end_wanted)
 {
-	uint32_t actions;
+	uint32_t actions = 0;
 
+	*end_wanted = 0;
 	dlg_hash_lock(dlg);
-	actions = due_locked(dlg, may_send, end_wanted);
+	if (!put_off_locked(dlg, may_send, may_wait))
+		actions = due_locked(dlg, end_wanted);
 	dlg_hash_unlock(dlg);
 	return actions;
 }
@@ -1066,10 +1080,10 @@ static void end_as_wanted(struct dlg_cell *dlg)
 		end_as_wished(dlg, state);
 }
 
-int dlg_handlers_on_timeout(struct dlg_cell *dlg, int may_send)
+int dlg_handlers_on_timeout(struct dlg_cell *dlg, int may_send, int may_wait)
 {
 	int end_wanted, sent;
-	uint32_t actions = due(dlg, may_send, &end_wanted);
+	uint32_t actions = due(dlg, may_send, may_wait, &end_wanted);
 
 	if (actions & DLG_DO_FREE) {
 		report_overdue(dlg);

@@ -97,8 +97,9 @@ int dlg_handlers_validate(struct host_msg *msg);
 int dlg_handlers_end(struct dlg_cell *dlg, struct dlg_str headers, const char **why);
 
 /* The dialog's timer is due (dlg_timer.c). The caller's reference (DLG_BY_LOCAL) is consumed. A call
- * that would be ended with BYE waits for the next tick unless `may_send`. Returns 1 when one was, else
- * 0. */
-int dlg_handlers_on_timeout(struct dlg_cell *dlg, int may_send);
+ * that would be ended with BYE waits for the next tick unless `may_send`, and is passed on to the second
+ * wheel when its parties' hosts must be looked up, unless this process `may_wait`. Returns 1 when one
+ * was ended so, else 0. */
+int dlg_handlers_on_timeout(struct dlg_cell *dlg, int may_send, int may_wait);
 
 #endif

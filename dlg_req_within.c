@@ -5,6 +5,7 @@
 #include "dlg_db_handler.h"
 #include "dlg_hash.h"
 #include "dlg_mem.h"
+#include "dlg_route.h"
 #include "host/host.h"
 
 #include <ctype.h>
@@ -266,6 +267,31 @@ unsigned dlg_req_within_byes(struct dlg_cell *dlg, struct dlg_str headers, unsig
 	dlg_buf_free(&plan.target[DLG_DIR_DOWNSTREAM]);
 	dlg_buf_free(&all);
 	return sent;
+}
+
+/* Where a request goes with that route set and target: to the first of them. */
+static int may_wait_for(struct dlg_str route_set, struct dlg_str target)
+{
+	struct dlg_str first;
+
+	return !dlg_route_is_numeric(dlg_route_next(&route_set, &first) == 0 ? dlg_route_uri(first)
+									     : target);
+}
+
+int dlg_req_within_may_wait_locked(const struct dlg_cell *dlg)
+{
+	struct dlg_str contact = { dlg->caller_contact, dlg->caller_contact_len };
+	int live = 0;
+
+	for (const struct dlg_leg *leg = dlg->legs; leg; leg = leg->next) {
+		if (leg->state != DLG_LEG_ANSWERED)
+			continue;
+		live = 1;
+		if (may_wait_for((struct dlg_str){ leg->route_set, leg->route_set_len },
+				 (struct dlg_str){ leg->contact, leg->contact_len }))
+			return 1;
+	}
+	return live && may_wait_for(dlg_hash_text(dlg, DLG_CALLER_ROUTES), contact);
 }
 
 static void report(const struct pending *p, int code)

@@ -19,6 +19,10 @@
  * Takes and drops the entry lock. */
 unsigned dlg_req_within_byes(struct dlg_cell *dlg, struct dlg_str headers, unsigned *failed);
 
+/* Nonzero when one of those BYEs goes to a host that has a name: looking it up may take as long as the
+ * party wants. Entry lock held. */
+int dlg_req_within_may_wait_locked(const struct dlg_cell *dlg);
+
 /* The host's answer to host_send_within(): final status of one BYE. Gives the sender's reference
  * back. */
 void dlg_req_within_done(void *token, int code);

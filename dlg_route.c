@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "dlg_route.h"
 
+#include <arpa/inet.h>
+
 /* Length up to the first comma outside quotes and angle brackets; most lists have none at all. */
 static size_t entry_length(struct dlg_str list)
 {
@@ -361,6 +363,31 @@ struct dlg_str dlg_route_target(struct dlg_str uri)
 	if (uri.len && memchr(uri.s, '?', uri.len) && uri_split(uri, &u) == 0 && u.headers.s)
 		uri.len = (size_t)(u.headers.s - 1 - uri.s);
 	return uri;
+}
+
+static int is_address(struct dlg_str host)
+{
+	char text[INET6_ADDRSTRLEN];
+	struct in6_addr address;
+
+	if (host.len && host.s[0] == '[') /* its "]" is split off */
+		host = (struct dlg_str){ host.s + 1, host.len - 1 };
+	if (host.len >= sizeof(text))
+		return 0;
+	memcpy(text, host.s, host.len);
+	text[host.len] = '\0';
+	return inet_pton(AF_INET, text, &address) == 1 || inet_pton(AF_INET6, text, &address) == 1;
+}
+
+int dlg_route_is_numeric(struct dlg_str uri)
+{
+	struct dlg_str maddr;
+	struct uri u;
+
+	if (!uri.len)
+		return 1;
+	return uri_split(uri, &u) == 0 && is_address(u.host) &&
+	       !dlg_route_param(u.params, DLG_STR("maddr"), &maddr);
 }
 
 int dlg_route_uri_eq(struct dlg_str a, struct dlg_str b)

@@ -43,6 +43,10 @@ void dlg_route_slice(struct dlg_buf *out, struct dlg_str list, unsigned skip, un
 /* URI of the last entry; empty when there is none. */
 struct dlg_str dlg_route_last_uri(struct dlg_str list);
 
+/* Nonzero when a request to that SIP URI needs no look into DNS: its host is an address (RFC 3263 4.2),
+ * and no maddr says otherwise. An empty one needs none either: nothing is sent. */
+int dlg_route_is_numeric(struct dlg_str uri);
+
 /* Nonzero when both SIP URIs are equal by RFC 3261 19.1.4: user part case sensitive, host and
  * scheme not, ports literal, transport, user, ttl, method and maddr significant in either, other
  * parameters only where both have them. Other schemes compare as bytes. */

@@ -9,7 +9,7 @@
 #include <limits.h>
 
 enum {
-	SHARDS = 16,   /* by table entry: workers rarely meet */
+	SHARDS = 16,   /* of a wheel, by table entry: workers rarely meet */
 	SLOTS = 1024,  /* a lifetime of hours goes round the wheel several times */
 	BATCH = 64,    /* due dialogs looked at per taking of a shard's lock */
 	ROW = 16,      /* calls ended with BYE between two rests */
@@ -23,7 +23,9 @@ struct shard {
 	struct dlg_timer_link *slot[SLOTS];
 };
 
-static struct shard *wheel; /* [SHARDS], shared */
+enum wheel { USUAL, PATIENT, WHEELS };
+
+static struct shard (*wheel)[SHARDS]; /* [WHEELS], shared */
 
 static uint32_t tick_now(void)
 {
@@ -32,13 +34,13 @@ static uint32_t tick_now(void)
 
 int dlg_timer_init(void)
 {
-	wheel = host_shm_alloc(SHARDS * sizeof(*wheel));
+	wheel = host_shm_alloc(WHEELS * sizeof(*wheel));
 	if (!wheel)
 		return -1;
-	memset(wheel, 0, SHARDS * sizeof(*wheel));
-	for (int i = 0; i < SHARDS; i++) {
-		wheel[i].done = tick_now();
-		if (dlg_lock_init(&wheel[i].lock) < 0)
+	memset(wheel, 0, WHEELS * sizeof(*wheel));
+	for (int i = 0; i < WHEELS * SHARDS; i++) {
+		wheel[0][i].done = tick_now();
+		if (dlg_lock_init(&wheel[0][i].lock) < 0)
 			return -1;
 	}
 	return 0;
@@ -65,8 +67,6 @@ uint32_t dlg_timer_left(uint32_t deadline)
 
 static void unlink_locked(struct shard *sh, struct dlg_timer_link *l)
 {
-	if (!l->armed)
-		return;
 	*l->prev = l->next;
 	if (l->next)
 		l->next->prev = l->prev;
@@ -93,24 +93,48 @@ static void link_locked(struct shard *sh, struct dlg_timer_link *l)
 	sh->armed++;
 }
 
-void dlg_timer_arm_locked(struct dlg_cell *dlg, uint32_t deadline)
+/* Where it is, or will be. */
+static struct shard *shard_of(const struct dlg_cell *dlg)
 {
-	struct shard *sh = &wheel[dlg->h_entry % SHARDS];
+	return &wheel[dlg->timer.patient][dlg->h_entry % SHARDS];
+}
 
+void dlg_timer_disarm_locked(struct dlg_cell *dlg)
+{
+	struct shard *sh = shard_of(dlg);
+
+	if (!dlg->timer.armed)
+		return;
 	dlg_lock_get(&sh->lock, DLG_LOCK_LEAF);
 	unlink_locked(sh, &dlg->timer);
+	dlg_lock_put(&sh->lock, DLG_LOCK_LEAF);
+}
+
+static void arm_in(enum wheel which, struct dlg_cell *dlg, uint32_t deadline)
+{
+	struct shard *sh;
+
+	if (dlg->timer.patient != which) {
+		dlg_timer_disarm_locked(dlg);
+		dlg->timer.patient = which;
+	}
+	sh = shard_of(dlg);
+	dlg_lock_get(&sh->lock, DLG_LOCK_LEAF);
+	if (dlg->timer.armed)
+		unlink_locked(sh, &dlg->timer);
 	dlg->timer.deadline = deadline;
 	link_locked(sh, &dlg->timer);
 	dlg_lock_put(&sh->lock, DLG_LOCK_LEAF);
 }
 
-void dlg_timer_disarm_locked(struct dlg_cell *dlg)
+void dlg_timer_arm_locked(struct dlg_cell *dlg, uint32_t deadline)
 {
-	struct shard *sh = &wheel[dlg->h_entry % SHARDS];
+	arm_in(USUAL, dlg, deadline);
+}
 
-	dlg_lock_get(&sh->lock, DLG_LOCK_LEAF);
-	unlink_locked(sh, &dlg->timer);
-	dlg_lock_put(&sh->lock, DLG_LOCK_LEAF);
+void dlg_timer_pass_on_locked(struct dlg_cell *dlg)
+{
+	arm_in(PATIENT, dlg, tick_now());
 }
 
 /* ---- the tick ---- */
@@ -164,7 +188,7 @@ static unsigned collect(struct shard *sh, uint32_t tick, struct due *due)
 }
 
 /* Every dialog handed over is re-armed beyond `tick` or freed by its handler, so that this ends. */
-static unsigned run_tick(struct shard *sh, uint32_t tick, struct pace *pace)
+static unsigned run_tick(struct shard *sh, uint32_t tick, enum wheel which, struct pace *pace)
 {
 	struct due due[BATCH];
 	unsigned n, total = 0;
@@ -174,7 +198,7 @@ static unsigned run_tick(struct shard *sh, uint32_t tick, struct pace *pace)
 			struct dlg_cell *dlg =
 				dlg_hash_get(due[i].h_entry, due[i].h_id, DLG_BY_LOCAL);
 
-			if (dlg && dlg_handlers_on_timeout(dlg, pace->left > 0))
+			if (dlg && dlg_handlers_on_timeout(dlg, pace->left > 0, which == PATIENT))
 				end_with_bye(pace);
 		}
 		total += n;
@@ -194,21 +218,31 @@ static void say_when_full(const struct pace *p)
 	said = !p->left;
 }
 
-unsigned dlg_timer_tick(void)
+static unsigned run_wheel(enum wheel which)
 {
 	struct pace pace = pace_of((unsigned)dialog_conf.timeout_bye_rate);
 	uint32_t now = tick_now();
 	unsigned total = 0;
 
 	for (uint32_t i = 0; i < SHARDS; i++) {
-		struct shard *sh = &wheel[(now + i) % SHARDS]; /* each is the first in its turn */
+		struct shard *sh = &wheel[which][(now + i) % SHARDS]; /* each is first in its turn */
 
-		/* only the timer process writes `done` */
+		/* only the wheel's process writes `done` */
 		while (sh->done < now)
-			total += run_tick(sh, sh->done + 1, &pace);
+			total += run_tick(sh, sh->done + 1, which, &pace);
 	}
 	say_when_full(&pace);
 	return total;
+}
+
+unsigned dlg_timer_tick(void)
+{
+	return run_wheel(USUAL);
+}
+
+unsigned dlg_timer_tick_patient(void)
+{
+	return run_wheel(PATIENT);
 }
 
 void dlg_timer_get_info(struct dlg_timer_info *out)
@@ -216,11 +250,13 @@ void dlg_timer_get_info(struct dlg_timer_info *out)
 	uint32_t now = tick_now();
 
 	*out = (struct dlg_timer_info){ 0 };
-	for (int i = 0; i < SHARDS; i++) {
-		dlg_lock_get(&wheel[i].lock, DLG_LOCK_LEAF);
-		out->armed += wheel[i].armed;
-		if (now > wheel[i].done && now - wheel[i].done > out->lag)
-			out->lag = now - wheel[i].done;
-		dlg_lock_put(&wheel[i].lock, DLG_LOCK_LEAF);
+	for (int i = 0; i < WHEELS * SHARDS; i++) {
+		struct shard *sh = &wheel[0][i];
+
+		dlg_lock_get(&sh->lock, DLG_LOCK_LEAF);
+		out->armed += sh->armed;
+		if (i < SHARDS && now > sh->done && now - sh->done > out->lag)
+			out->lag = now - sh->done;
+		dlg_lock_put(&sh->lock, DLG_LOCK_LEAF);
 	}
 }

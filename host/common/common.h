@@ -38,6 +38,14 @@ static inline struct dlg_str adapter_view(str s)
  * processors. Children inherit it. */
 void adapter_step_back(void);
 
+/* Milliseconds, at least 1, until a second of the monotonic clock has just begun, and `offset_ms`
+ * of it have passed. */
+unsigned adapter_to_next_second(unsigned offset_ms);
+
+/* The offset of the second wheel's process: the first one has passed on to it by then what is due in
+ * that second. */
+enum { ADAPTER_SENDER_MS = 100 };
+
 /* ---- slot.c ---- */
 
 /* How a request begins on the wire: "ACK ". Longer methods are not told apart. */

@@ -46,6 +46,11 @@ void host_pause(unsigned ms)
 	nanosleep(&ts, NULL);
 }
 
+unsigned adapter_to_next_second(unsigned offset_ms)
+{
+	return 1000 - (unsigned)((host_mono_ms() + 1000 - offset_ms) % 1000);
+}
+
 static const int levels[] = {
 	[HOST_ERROR] = L_ERR, [HOST_WARNING] = L_WARN, [HOST_NOTICE] = L_NOTICE,
 	[HOST_INFO] = L_INFO, [HOST_DEBUG] = L_DBG,

@@ -13,7 +13,6 @@
 #include "core/sr_module.h"
 #include "core/ver.h"
 
-#include <time.h>
 
 int adapter_started;
 
@@ -54,25 +53,26 @@ static void take_settings(void)
 	cfg_update();
 }
 
-static void sleep_to_next_second(void)
+static void __attribute__((noreturn)) run_wheel(unsigned offset_ms, unsigned (*tick)(void))
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	ts.tv_sec = 0;
-	ts.tv_nsec = 1000000000L - ts.tv_nsec;
-	nanosleep(&ts, NULL);
+	for (;;) {
+		host_pause(adapter_to_next_second(offset_ms));
+		take_settings();
+		tick();
+	}
 }
 
 /* Dialogs run out here, and BYEs are sent: in no SIP worker, and not in the process that drives
  * tm. */
 static void __attribute__((noreturn)) run_timer(void)
 {
-	for (;;) {
-		sleep_to_next_second();
-		take_settings();
-		dlg_timer_tick();
-	}
+	run_wheel(0, dlg_timer_tick);
+}
+
+/* BYEs to hosts that must be looked up: it may wait for DNS. */
+static void __attribute__((noreturn)) run_sender(void)
+{
+	run_wheel(ADAPTER_SENDER_MS, dlg_timer_tick_patient);
 }
 
 static void __attribute__((noreturn)) run_fifo(void)
@@ -103,6 +103,7 @@ static int fork_one(int rank, const char *name, void (*loop)(void))
 static int fork_all(void)
 {
 	if (fork_one(PROC_TIMER, "dialog timer", run_timer) < 0 ||
+	    fork_one(PROC_TIMER, "dialog sender", run_sender) < 0 ||
 	    (dlg_db_has_writer() && fork_one(PROC_TIMER, "dialog writer", run_writer) < 0) ||
 	    (fifo_wanted() && fork_one(PROC_RPC, "dialog FIFO", run_fifo) < 0)) {
 		HOST_LOG(HOST_ERROR, "cannot fork");
@@ -129,7 +130,7 @@ static int prepare_fork(void)
 
 static int init(void)
 {
-	int processes = 1 + fifo_wanted() + dlg_db_has_writer();
+	int processes = 2 + fifo_wanted() + dlg_db_has_writer();
 
 	if (adapter_tm_init() < 0 || adapter_rr_init() < 0 || adapter_slot_init() < 0 ||
 	    dialog_init() < 0)

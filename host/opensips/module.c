@@ -14,7 +14,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
-#include <time.h>
 #include <unistd.h>
 
 static int fifo_created;
@@ -67,13 +66,14 @@ static void serve_jobs(void)
 		;
 }
 
-static void wait_for_next_second(void)
+static void run_wheel(unsigned offset_ms, unsigned (*tick)(void))
 {
-	struct timespec ts;
-
-	do {
-		clock_gettime(CLOCK_MONOTONIC, &ts);
-	} while (serve_job(1000 - (int)(ts.tv_nsec / 1000000)));
+	adapter_step_back();
+	for (;;) {
+		while (serve_job((int)adapter_to_next_second(offset_ms)))
+			;
+		tick();
+	}
 }
 
 /* Dialogs run out here, and BYEs are sent: in no SIP worker, and not in the process that drives
@@ -81,11 +81,14 @@ static void wait_for_next_second(void)
 static void run_timer(int no)
 {
 	(void)no;
-	adapter_step_back();
-	for (;;) {
-		wait_for_next_second();
-		dlg_timer_tick();
-	}
+	run_wheel(0, dlg_timer_tick);
+}
+
+/* BYEs to hosts that must be looked up: it may wait for DNS. */
+static void run_sender(int no)
+{
+	(void)no;
+	run_wheel(ADAPTER_SENDER_MS, dlg_timer_tick_patient);
 }
 
 static void run_fifo(int no)
@@ -125,10 +128,11 @@ static int prepare_fork(void)
 
 /* What sends needs the script: for its local route. */
 enum { SENDER = PROC_FLAG_INITCHILD | PROC_FLAG_HAS_IPC | PROC_FLAG_NEEDS_SCRIPT };
-enum { TIMER, WRITER, FIFO };
+enum { TIMER, NAMES, WRITER, FIFO };
 
 static proc_export_t processes[] = {
 	[TIMER] = { "dialog timer", prepare_fork, NULL, run_timer, 1, SENDER },
+	[NAMES] = { "dialog sender", NULL, NULL, run_sender, 1, SENDER },
 	[WRITER] = { "dialog writer", NULL, NULL, run_writer, 0, 0 },
 	[FIFO] = { "dialog FIFO", NULL, NULL, run_fifo, 0, SENDER },
 	{ NULL, NULL, NULL, NULL, 0, 0 },

@@ -373,6 +373,38 @@ class ByeFlag(ByeCase):
         self.assertStats(processed=4, expired=4)
 
 
+class SlowNames(ByeCase):
+    """Parties whose host must be looked up can make that last as long as they want. Here the route of local
+    requests waits in place of the resolver, and maddr, which could be a name, in place of a name."""
+
+    seconds = 30
+    options = {"extra": 'event_route[tm:local-request] {\n\tif ($ru =~ "maddr") { sleep("2"); }\n}\n'}
+
+    def slow_call(self):
+        c = self.call()
+        c.ring(headers=[["X-Bye", "1"]], contact="<sip:alice@%s;maddr=%s>" % (c.a.addr, c.a.addr.split(":")[0]))
+        c.answer(200)
+        c.got(200)
+        c.ack()
+        self.wait_state(c, CONFIRMED)
+        return c
+
+    def test_only_they_wait(self):
+        slow = [self.slow_call() for _ in range(3)]
+        quick = [self.up_call() for _ in range(3)]
+        began = time.monotonic()
+        for c in quick:
+            c.a.reply(c.a.recv("BYE", 5), 200)
+            c.b.reply(c.b.recv("BYE"), 200)
+        self.assertLess(time.monotonic() - began, 4.0)
+        self.assertEqual(self.state(slow[-1]), CONFIRMED)  # its turn will come
+        for c in slow:
+            c.a.reply(c.a.recv("BYE", 12), 200)
+            c.b.reply(c.b.recv("BYE", 4), 200)
+            self.wait_state(c, DELETED)
+        self.assertStats(processed=6, expired=6)
+
+
 class AckLimit(ByeCase):
     """D20: the states before the ACK have limits of their own."""
 

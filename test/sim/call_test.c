@@ -1498,6 +1498,62 @@ START_TEST(calls_without_bye_do_not_wait_for_those_with_it)
 }
 END_TEST
 
+/* A party may let the lookup of its name take as long as it wants: only the second wheel waits. */
+START_TEST(byes_to_hosts_with_names_are_left_to_the_second_wheel)
+{
+	start();
+	dialog_conf.default_timeout = 30;
+	snprintf(call.leg[0].contact, sizeof(call.leg[0].contact), "sip:bob@slow.example.com");
+	talk_with_bye_flag();
+	sim_run(29);
+	sim_advance(2000);
+	dlg_timer_tick();
+	step(4);
+	ck_assert_uint_eq(sim_sends_tried, 0);
+	dlg_timer_tick_patient();
+	step(5);
+	ck_assert_uint_eq(sim_sends_tried, 2);
+	finish();
+}
+END_TEST
+
+START_TEST(the_next_hop_decides_whether_there_is_a_name)
+{
+	start();
+	dialog_conf.default_timeout = 30;
+	snprintf(call.routes, sizeof(call.routes), "<sip:127.0.0.4;lr>,<sip:example.com;lr>");
+	snprintf(call.contact, sizeof(call.contact), "sip:alice@example.com");
+	talk_with_bye_flag();
+	sim_run(29);
+	sim_advance(2000);
+	dlg_timer_tick();
+	step(5);
+	ck_assert_uint_eq(sim_sends_tried, 2);
+	finish();
+}
+END_TEST
+
+/* Passed on, but still the caller's to end or to prolong. */
+START_TEST(who_was_passed_on_may_still_hang_up_or_go_on)
+{
+	start();
+	dialog_conf.default_timeout = 30;
+	snprintf(call.contact, sizeof(call.contact), "sip:alice@example.com");
+	talk_with_bye_flag();
+	sim_run(29);
+	sim_advance(2000);
+	dlg_timer_tick();
+	free_tx(request((struct sim_request){ .method = HOST_OTHER }));
+	dlg_timer_tick_patient();
+	step(4);
+	ck_assert_uint_eq(sim_sends_tried, 0);
+	sim_run(32);
+	step(5);
+	ck_assert_uint_eq(sim_sends_tried, 2);
+	finish();
+}
+END_TEST
+
 START_TEST(each_legs_outcome_is_its_own)
 {
 	static const int codes[][2] = {
@@ -1936,6 +1992,9 @@ int main(void)
 			    many_that_run_out_together_get_their_byes_at_a_rate,
 			    a_rate_of_0_is_no_limit, who_waits_for_a_bye_may_still_hang_up_or_go_on,
 			    calls_without_bye_do_not_wait_for_those_with_it,
+			    byes_to_hosts_with_names_are_left_to_the_second_wheel,
+			    the_next_hop_decides_whether_there_is_a_name,
+			    who_was_passed_on_may_still_hang_up_or_go_on,
 			    each_legs_outcome_is_its_own,
 			    a_bye_without_an_answer_holds_the_dialog_no_longer_than_its_transaction,
 			    the_second_bye_is_sent_when_the_first_cannot_be,

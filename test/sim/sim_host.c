@@ -811,5 +811,6 @@ void sim_run(unsigned seconds)
 	while (seconds--) {
 		sim_advance(1000);
 		dlg_timer_tick();
+		dlg_timer_tick_patient();
 	}
 }

@@ -43,6 +43,25 @@ START_TEST(uri_is_found_in_every_form_of_entry)
 }
 END_TEST
 
+START_TEST(hosts_with_names_must_be_looked_up)
+{
+	static const char *const numeric[] = {
+		"sip:a@192.0.2.1", "sip:192.0.2.1:5060;lr", "sips:a:b@192.0.2.1?x=y", "sip:[2001:db8::1]:5060",
+		"SIP:a@[::1];transport=tcp", "sip:a;b@192.0.2.1", "",
+	};
+	static const char *const names[] = {
+		"sip:a@example.com", "sip:192.0.2.1@example.com", "sip:192.0.2.1.example.com;lr", "sip:a@192.0.2.999",
+		"sip:a@192.0.2.1;maddr=example.com", "sip:a@[example]", "tel:+49123", "rubbish",
+		"sip:a@1111111111111111111111111111111111111111111111111111111111111111111111111111",
+	};
+
+	for (size_t i = 0; i < sizeof(numeric) / sizeof(numeric[0]); i++)
+		ck_assert_msg(dlg_route_is_numeric(dlg_str_of(numeric[i])), "%s", numeric[i]);
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		ck_assert_msg(!dlg_route_is_numeric(dlg_str_of(names[i])), "%s", names[i]);
+}
+END_TEST
+
 static void check_slice(unsigned skip, unsigned take, int reverse, const char *expected)
 {
 	struct dlg_buf out = { 0 };
@@ -220,6 +239,7 @@ int main(void)
 		"dlg_route",
 		UNIT_TESTS{ commas_in_quotes_and_brackets_do_not_separate,
 			    an_empty_list_has_no_entries, uri_is_found_in_every_form_of_entry,
+			    hosts_with_names_must_be_looked_up,
 			    slices_forward_and_reversed, uris_equal_in_rfc_3261_19_1_4,
 			    uris_different_in_rfc_3261_19_1_4, uris_compare_piece_by_piece,
 			    d24_user_part_is_case_sensitive, no_bytes_crash_the_parsers,
