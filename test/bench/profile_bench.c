@@ -1,25 +1,23 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What profiles cost with ten members or values and with a million, with a limit and without, and
- * how long joinings wait for one another in several processes.
+/* What profiles cost with ten members or values and with a million, with a limit and without; and how
+ * long processes wait for one another that work on one profile value, or on one dialog.
  *
  * No proxy takes part: the engine runs over the simulated host of test/sim, in its release build.
  * The tables of values are shared by all profiles, so each size has a process with an engine of its
  * own, which works whenever it is asked to. All cases take turns, and each ratio is of one round.
  *
- * Environment: BENCH_SECONDS (10), of measuring in all. */
+ * Environment: BENCH_SECONDS (15), of measuring in all. */
 #include <errno.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "../../dlg_hash.h"
 #include "../../dlg_profile.h"
+#include "../../dlg_vals.h"
 #include "../sim/sim_host.h"
 #include "bench.h"
 
@@ -27,20 +25,6 @@ enum { FEW = 10, MANY = 1000000, HASH_SIZE = 4096, ROUNDS = 9 };
 
 /* The first of SIM_PROFILES. */
 enum { CALLER };
-
-static void die(const char *what)
-{
-	fprintf(stderr, "profile_bench: %s: %s\n", what, errno ? strerror(errno) : "failed");
-	exit(1);
-}
-
-static int64_t now(clockid_t clock)
-{
-	struct timespec t;
-
-	clock_gettime(clock, &t);
-	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
 
 /* ---- values: numbered, all of one length ---- */
 
@@ -65,44 +49,86 @@ enum op {
 	SIZE_VALUE,
 	SIZE_AGAIN, /* of the same value each time */
 	SIZE_PROFILE,
+	HOLD, /* a dialog, and give it back: twice the lock of its entry, and nothing else */
+	HOLD_BESIDE,
+	HOLD_ONE,
+	SET, /* a text in a dialog that has one: that lock, and the memory's for two pieces */
+	SET_BESIDE,
+	SET_ONE,
+	OPS,
 };
 
 /* Numbers that no value with members has, and the one of JOIN_ONE. */
 enum { NEW = 2 * MANY, ONE = NEW + 1 };
 
-static struct dlg_cell *own;           /* who joins and leaves */
+/* A dialog of this process, in an entry that no other one uses; one in the entry that all use; and
+ * the one that all use. */
+static struct dlg_cell *own, *beside, *common;
 static unsigned first_value, n_values; /* the values joined by this process */
 
 static void check(int ok)
 {
-	if (!ok)
-		die("a joining, a leaving or a size is wrong");
+	bench_check(ok, "a joining, a leaving, a size or a text is wrong");
 }
 
-static void join_limited(struct dlg_str value)
+static void join(struct dlg_cell *dlg, struct dlg_str value)
+{
+	check(dlg_profile_join(dlg, CALLER, value) == 0);
+	check(dlg_profile_leave(dlg, CALLER, &value) == 1);
+}
+
+static void join_limited(struct dlg_cell *dlg, struct dlg_str value)
 {
 	struct dlg_profile_want want = { CALLER, 1, value, 2 * MANY };
 
-	check(dlg_profile_join_limited(own, &want, 1) == 1);
+	check(dlg_profile_join_limited(dlg, &want, 1) == 1);
+	check(dlg_profile_leave(dlg, CALLER, &value) == 1);
 }
 
 /* Sizes are checked too: what counts nothing must not win. */
-static void one(enum op op, struct dlg_str value)
+static void size_value(struct dlg_cell *dlg, struct dlg_str value)
 {
-	if (op == SIZE_VALUE || op == SIZE_AGAIN) {
-		check(dlg_profile_size(CALLER, &value) > 0);
-		return;
-	}
-	if (op == SIZE_PROFILE) {
-		check(dlg_profile_size(CALLER, NULL) >= n_values);
-		return;
-	}
-	if (op == JOIN_LIMITED)
-		join_limited(value);
-	else
-		check(dlg_profile_join(own, CALLER, value) == 0);
-	check(dlg_profile_leave(own, CALLER, &value) == 1);
+	(void)dlg;
+	check(dlg_profile_size(CALLER, &value) > 0);
 }
+
+static void size_profile(struct dlg_cell *dlg, struct dlg_str value)
+{
+	(void)dlg;
+	(void)value;
+	check(dlg_profile_size(CALLER, NULL) >= n_values);
+}
+
+static void hold(struct dlg_cell *dlg, struct dlg_str value)
+{
+	(void)value;
+	dlg_hash_hold(dlg, DLG_BY_MESSAGE);
+	dlg_hash_put(dlg, DLG_BY_MESSAGE);
+}
+
+static void set(struct dlg_cell *dlg, struct dlg_str value)
+{
+	check(dlg_vals_set(dlg, DLG_STR("account"), value) == 0);
+}
+
+static const struct {
+	void (*run)(struct dlg_cell *dlg, struct dlg_str value);
+	struct dlg_cell **dlg;
+} ops[OPS] = {
+	[JOIN] = { join, &own },
+	[JOIN_NEW] = { join, &own },
+	[JOIN_ONE] = { join, &own },
+	[JOIN_LIMITED] = { join_limited, &own },
+	[SIZE_VALUE] = { size_value, &own },
+	[SIZE_AGAIN] = { size_value, &own },
+	[SIZE_PROFILE] = { size_profile, &own },
+	[HOLD] = { hold, &own },
+	[HOLD_BESIDE] = { hold, &beside },
+	[HOLD_ONE] = { hold, &common },
+	[SET] = { set, &own },
+	[SET_BESIDE] = { set, &beside },
+	[SET_ONE] = { set, &common },
+};
 
 static unsigned pick(enum op op)
 {
@@ -125,10 +151,10 @@ static int64_t batch(enum op op)
 
 	for (int i = 0; i < BATCH; i++)
 		numbered(texts[i], pick(op));
-	start = now(CLOCK_PROCESS_CPUTIME_ID);
+	start = bench_cpu();
 	for (int i = 0; i < BATCH; i++)
-		one(op, (struct dlg_str){ texts[i], TEXT });
-	return now(CLOCK_PROCESS_CPUTIME_ID) - start;
+		ops[op].run(*ops[op].dlg, (struct dlg_str){ texts[i], TEXT });
+	return bench_cpu() - start;
 }
 
 /* ---- processes that measure when they are asked ---- */
@@ -159,14 +185,14 @@ static long sleeps(void)
 
 static struct result measure(const struct order *order)
 {
-	struct result r = { .all_cpu = -now(CLOCK_PROCESS_CPUTIME_ID), .sleeps = -sleeps() };
+	struct result r = { .all_cpu = -bench_cpu(), .sleeps = -sleeps() };
 
 	do {
 		r.cpu += batch(order->op);
 		r.done += BATCH;
-	} while (now(CLOCK_MONOTONIC) < order->until);
+	} while (bench_now(CLOCK_MONOTONIC) < order->until);
 	r.sleeps += sleeps();
-	r.all_cpu += now(CLOCK_PROCESS_CPUTIME_ID);
+	r.all_cpu += bench_cpu();
 	return r;
 }
 
@@ -187,7 +213,7 @@ static struct result answer(const struct child *c)
 
 	errno = 0;
 	if (read(c->fd, &r, sizeof(r)) != sizeof(r))
-		die("a process that measures has gone");
+		bench_die("a process that measures has gone");
 	return r;
 }
 
@@ -199,7 +225,7 @@ static struct child spawn(setup_fn *setup, unsigned n)
 	int fd[2];
 
 	if (socketpair(AF_UNIX, SOCK_STREAM, 0, fd) < 0 || (c.pid = fork()) < 0)
-		die("fork");
+		bench_die("fork");
 	if (!c.pid) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL); /* goes with us, whatever ends us */
 		sim_seed(n);
@@ -217,12 +243,12 @@ static int64_t slice; /* ns that one measurement takes */
 /* The first n work at the same time. Returns the sums. */
 static struct result ask(const struct child *c, unsigned n, enum op op)
 {
-	struct order order = { op, now(CLOCK_MONOTONIC) + slice };
+	struct order order = { op, bench_now(CLOCK_MONOTONIC) + slice };
 	struct result sum = { 0 };
 
 	for (unsigned i = 0; i < n; i++) {
 		if (write(c[i].fd, &order, sizeof(order)) != sizeof(order))
-			die("write");
+			bench_die("write");
 	}
 	for (unsigned i = 0; i < n; i++) {
 		struct result r = answer(&c[i]);
@@ -244,23 +270,19 @@ static double ns_each(const struct child *c, unsigned n, enum op op)
 
 /* ---- profiles of all sizes ---- */
 
-static void start(void)
+static struct dlg_str call_id(char id[16], unsigned n)
 {
-	sim_log_level = HOST_ERROR;
-	if (sim_start(HASH_SIZE) < 0)
-		die("start of the engine");
+	return (struct dlg_str){ id, (size_t)snprintf(id, 16, "c%u", n) };
 }
 
 static struct dlg_cell *dialog(unsigned n)
 {
 	char id[16];
-	struct dlg_hash_new in = { .from_tag = DLG_STR("f"), .lifetime = 1 };
+	struct dlg_hash_new in = { .call_id = call_id(id, n), .from_tag = DLG_STR("f"),
+				   .lifetime = 1 };
 	struct dlg_cell *dlg;
 
-	snprintf(id, sizeof(id), "c%u", n);
-	in.call_id = dlg_str_of(id);
-	if (dlg_hash_insert(&in, DLG_BY_LOCAL, &dlg) != 1)
-		die("a dialog");
+	bench_check(dlg_hash_insert(&in, DLG_BY_LOCAL, &dlg) == 1, "a dialog");
 	return dlg;
 }
 
@@ -270,7 +292,7 @@ static void fill(unsigned n, unsigned values)
 	struct dlg_cell *dlg = NULL;
 	text value;
 
-	start();
+	bench_start(HASH_SIZE);
 	for (unsigned i = 0; i < n; i++) {
 		if (i % DLG_PROFILE_MEMBERS_MAX == 0)
 			dlg = dialog(i);
@@ -355,15 +377,36 @@ static void measure_row(unsigned row, unsigned round)
 static const unsigned crowds[] = { 1, 2, 4, 8 };
 enum { CROWDS = sizeof(crowds) / sizeof(crowds[0]), WORKERS = 8, EACH = 64 };
 
-static const enum op kinds[] = { JOIN, JOIN_ONE, JOIN_LIMITED };
-enum { DIFFERENT, SAME, LIMITED, KINDS };
+/* What they do. `apart`: the line in which they do it without getting into one another's way. */
+static const struct kind {
+	const char *name;
+	enum op op;
+	unsigned apart;
+} kinds[] = {
+	{ "join+leave: each its own values", JOIN, 0 },
+	{ "join+leave: one value", JOIN_ONE, 0 },
+	{ "join+leave: each its own, with a limit", JOIN_LIMITED, 0 },
+	{ "hold+give back: each its own entry", HOLD, 3 },
+	{ "hold+give back: dialogs of one entry", HOLD_BESIDE, 3 },
+	{ "hold+give back: one dialog", HOLD_ONE, 3 },
+	{ "set a text: each its own entry", SET, 6 },
+	{ "set a text: dialogs of one entry", SET_BESIDE, 6 },
+	{ "set a text: one dialog", SET_ONE, 6 },
+};
+enum { KINDS = sizeof(kinds) / sizeof(kinds[0]) };
+
+/* Our own goal: to sleep and be woken takes some microseconds, so that once in a thousand is some
+ * nanoseconds for each. */
+static const double MOST_SLEEPS = 1;
 
 static struct child workers[WORKERS];
-static struct dlg_cell *worker_dialog[WORKERS];
+static struct dlg_cell *worker_dialog[WORKERS], *beside_dialog[WORKERS];
 
 static void worker(unsigned n)
 {
 	own = worker_dialog[n];
+	beside = beside_dialog[n];
+	common = beside_dialog[0];
 	first_value = n * EACH;
 	n_values = EACH;
 }
@@ -378,6 +421,26 @@ static void make_worker_dialogs(void)
 	}
 }
 
+static uint32_t entry_of(unsigned n)
+{
+	char id[16];
+
+	return dlg_hash_call_id(call_id(id, n)) & (HASH_SIZE - 1);
+}
+
+/* All in the entry of the first one, where no process has a dialog of its own. */
+static void make_beside_dialogs(unsigned n)
+{
+	uint32_t entry = entry_of(n);
+
+	for (unsigned i = 0; i < WORKERS; n++) {
+		if (entry_of(n) == entry)
+			beside_dialog[i++] = dialog(n);
+	}
+	for (unsigned i = 0; i < WORKERS; i++)
+		check(worker_dialog[i]->h_entry != entry);
+}
+
 /* All values have a member already: one that is joined by many workers at once is hardly ever made
  * and freed, which would make it look cheap. */
 static void spawn_workers(void)
@@ -386,9 +449,10 @@ static void spawn_workers(void)
 	text value;
 
 	if (sim_shm_share() < 0)
-		die("shared memory");
-	start();
+		bench_die("shared memory");
+	bench_start(HASH_SIZE);
 	make_worker_dialogs();
+	make_beside_dialogs(WORKERS + 1);
 	anchor = dialog(WORKERS);
 	for (unsigned i = 0; i < WORKERS * EACH; i++)
 		check(dlg_profile_join(anchor, CALLER, numbered(value, i)) == 0);
@@ -397,10 +461,11 @@ static void spawn_workers(void)
 		workers[i] = spawn(worker, i);
 }
 
-/* Per CPU-second, and as a part of what one process with different values does. */
+/* What is done in a CPU-second, and as a part of what one process apart from others does; and of
+ * what as many do apart. */
 static double speed[CROWDS][KINDS][ROUNDS], of_alone[CROWDS][KINDS][ROUNDS];
-static double of_different[CROWDS][KINDS][ROUNDS];
-static double slept[CROWDS][KINDS][ROUNDS]; /* times in 1000 joinings */
+static double of_apart[CROWDS][KINDS][ROUNDS];
+static double slept[CROWDS][KINDS][ROUNDS]; /* times in 1000 */
 /* Processors they had. Who shares one with a neighbour, or with other programs, seldom waits. */
 static double had[CROWDS][ROUNDS];
 
@@ -408,34 +473,52 @@ static void measure_crowd(unsigned crowd, unsigned round)
 {
 	for (unsigned i = 0; i < KINDS; i++) {
 		unsigned k = (i + round) % KINDS;
-		struct result r = ask(workers, crowds[crowd], kinds[k]);
+		struct result r = ask(workers, crowds[crowd], kinds[k].op);
 
-		speed[crowd][k][round] = (double)r.done / (double)r.cpu;
+		speed[crowd][k][round] = 1e9 * (double)r.done / (double)r.cpu;
 		slept[crowd][k][round] = 1000 * (double)r.sleeps / (double)r.done;
 		had[crowd][round] += (double)r.all_cpu / (double)slice / KINDS;
 	}
 	for (unsigned k = 0; k < KINDS; k++) {
 		double v = speed[crowd][k][round];
 
-		of_alone[crowd][k][round] = v / speed[0][DIFFERENT][round];
-		of_different[crowd][k][round] = v / speed[crowd][DIFFERENT][round];
+		of_alone[crowd][k][round] = v / speed[0][kinds[k].apart][round];
+		of_apart[crowd][k][round] = v / speed[crowd][kinds[k].apart][round];
 	}
 }
 
 /* ---- everything ---- */
 
-static int compare(const void *a, const void *b)
+/* Before medians put the figures in order. */
+static void write_csv(void)
 {
-	double x = *(const double *)a, y = *(const double *)b;
+	FILE *f = bench_csv("profile", "what,round,first_ns,second_ns");
 
-	return (x > y) - (x < y);
+	for (unsigned i = 0; i < ROWS; i++) {
+		for (unsigned r = 0; r < ROUNDS; r++)
+			fprintf(f, "\"%s\",%u,%.1f,%.1f\n", rows[i].name, r + 1, row_ns[i][0][r],
+				row_ns[i][1][r]);
+	}
+	fclose(f);
 }
 
-/* Puts them in order. */
+static void write_crowds_csv(void)
+{
+	FILE *f = bench_csv("crowd", "what,processes,had,round,done_per_cpu_second,sleeps_per_1000");
+
+	for (unsigned i = 0; i < KINDS * CROWDS; i++) {
+		unsigned k = i / CROWDS, c = i % CROWDS;
+
+		for (unsigned r = 0; r < ROUNDS; r++)
+			fprintf(f, "\"%s\",%u,%.2f,%u,%.0f,%.3f\n", kinds[k].name, crowds[c],
+				had[c][r], r + 1, speed[c][k][r], slept[c][k][r]);
+	}
+	fclose(f);
+}
+
 static double median(double *v)
 {
-	qsort(v, ROUNDS, sizeof(*v), compare);
-	return v[ROUNDS / 2];
+	return bench_median(v, ROUNDS);
 }
 
 static void print_rows(void)
@@ -453,30 +536,57 @@ static void print_rows(void)
 	}
 }
 
-static void print_crowd(unsigned c)
+/* Who never runs at the same time as another one does not wait for it: no proof then. */
+static int side_by_side(void)
 {
-	printf("%-9u %6.2f  ", crowds[c], median(had[c]));
-	for (unsigned k = 0; k < KINDS; k++)
-		printf(" %9.2f", median(of_alone[c][k]));
-	printf("  ");
-	for (unsigned k = SAME; k < KINDS; k++)
-		printf(" %9.2f", median(of_different[c][k]));
-	printf("  ");
-	for (unsigned k = 0; k < KINDS; k++)
-		printf(" %9.2f", median(slept[c][k]));
-	printf("\n");
+	double processors = (double)sysconf(_SC_NPROCESSORS_ONLN);
+
+	return median(had[CROWDS - 1]) >= 0.75 * (processors < WORKERS ? processors : WORKERS);
+}
+
+static const char *sleeps_verdict(double worst)
+{
+	if (worst <= MOST_SLEEPS && !side_by_side())
+		return "met, but others had the processors";
+	return bench_verdict(worst, MOST_SLEEPS);
+}
+
+static void print_kind(unsigned k)
+{
+	double worst = 0;
+
+	printf("%-40s %7.0f ", kinds[k].name, median(speed[0][k]) / 1000);
+	for (unsigned c = 0; c < CROWDS; c++)
+		printf(" %5.2f", median(of_alone[c][k]));
+	printf("   %6.2f   ", median(of_apart[CROWDS - 1][k]));
+	for (unsigned c = 1; c < CROWDS; c++) {
+		double sleeps = median(slept[c][k]);
+
+		worst = sleeps > worst ? sleeps : worst;
+		printf(" %6.2f", sleeps);
+	}
+	printf("  %s\n", sleeps_verdict(worst));
 }
 
 static void print_crowds(void)
 {
-	printf("\nJoinings in processes side by side, on %ld processors\n\n",
-	       sysconf(_SC_NPROCESSORS_ONLN));
-	printf("%-9s %6s   %-29s   %-19s   %s\n", "", "", "per CPU-second, 1.00: alone",
-	       "of \"different\"", "sleeps in 1000 joinings");
-	printf("%-9s %6s   %9s %9s %9s   %9s %9s   %9s %9s %9s\n", "processes", "had", "different",
-	       "one value", "limited", "one value", "limited", "different", "one value", "limited");
+	printf("\nProcesses side by side, on %ld processors. Our own goal: at most %.0f sleep for a\n"
+	       "lock in 1000\n\n", sysconf(_SC_NPROCESSORS_ONLN), MOST_SLEEPS);
+	printf("%-40s %7s  %-26s  %6s    %s\n", "", "1000 a", "per CPU-second, 1.00: one",
+	       "8, of", "sleeps in 1000");
+	printf("%-40s %7s ", "processes", "CPU-s");
 	for (unsigned c = 0; c < CROWDS; c++)
-		print_crowd(c);
+		printf(" %5u", crowds[c]);
+	printf("   %6s   ", "apart");
+	for (unsigned c = 1; c < CROWDS; c++)
+		printf(" %6u", crowds[c]);
+	printf("\n");
+	for (unsigned k = 0; k < KINDS; k++)
+		print_kind(k);
+	printf("%-40s %7s ", "processors they had", "");
+	for (unsigned c = 0; c < CROWDS; c++)
+		printf(" %5.2f", median(had[c]));
+	printf("\n");
 }
 
 static void measure_all(void)
@@ -499,15 +609,14 @@ static void hang_up(struct child *c, unsigned n)
 
 int main(void)
 {
-	const char *seconds = getenv("BENCH_SECONDS");
-	double s = seconds ? atof(seconds) : 10;
-
-	slice = (int64_t)(s * 1e9 / (ROUNDS * (2 * ROWS + KINDS * CROWDS)));
+	slice = (int64_t)(bench_seconds(15) * 1e9 / (ROUNDS * (2 * ROWS + KINDS * CROWDS)));
 	spawn_sizes();
 	spawn_workers(); /* starts an engine here, which the others must not inherit */
 	measure_all();
 	/* what the workers left behind: the members that were there before */
 	check(dlg_profile_size(CALLER, NULL) == WORKERS * EACH + 1);
+	write_csv();
+	write_crowds_csv();
 	print_rows();
 	print_crowds();
 	hang_up(sizes, SIZES);
