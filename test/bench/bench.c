@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -47,7 +48,7 @@ double bench_median(double *v, unsigned n)
 	return v[n / 2];
 }
 
-FILE *bench_csv(const char *name, const char *header)
+static FILE *open_csv(const char *name, const char *mode)
 {
 	char path[256];
 	FILE *f;
@@ -55,9 +56,16 @@ FILE *bench_csv(const char *name, const char *header)
 	mkdir("build", 0777);
 	mkdir("build/bench", 0777);
 	snprintf(path, sizeof(path), "build/bench/%s.csv", name);
-	f = fopen(path, "w");
+	f = fopen(path, mode);
 	if (!f)
 		bench_die(path);
+	return f;
+}
+
+FILE *bench_csv(const char *name, const char *header)
+{
+	FILE *f = open_csv(name, "w");
+
 	fprintf(f, "%s\n", header);
 	return f;
 }
@@ -65,6 +73,23 @@ FILE *bench_csv(const char *name, const char *header)
 const char *bench_verdict(double value, double most)
 {
 	return value <= most ? "met" : "not met";
+}
+
+const char *bench_goal(double figure, const char *goal, const char *verdict, const char *what, ...)
+{
+	FILE *f = open_csv("goals", "a");
+	va_list ap;
+
+	fseek(f, 0, SEEK_END);
+	if (!ftell(f))
+		fprintf(f, "what,figure,goal,verdict\n"); /* as in goals.py */
+	va_start(ap, what);
+	fputc('"', f);
+	vfprintf(f, what, ap);
+	va_end(ap);
+	fprintf(f, "\",%.2f,\"%s\",\"%s\"\n", figure, goal, verdict);
+	fclose(f);
+	return verdict;
 }
 
 /* ---- processes that measure ---- */

@@ -38,8 +38,13 @@ double bench_median(double *v, unsigned n);
 /* build/bench/NAME.csv, with its first line. */
 FILE *bench_csv(const char *name, const char *header);
 
-/* The figure of a goal: `value` is at most `most`, which stands in the text. Prints " ... met". */
+/* The figure of a goal: `value` is at most `most`. */
 const char *bench_verdict(double value, double most);
+
+/* A line of build/bench/goals.csv, which make bench prints at its end; `what` is a format. Returns
+ * the verdict. */
+const char *bench_goal(double figure, const char *goal, const char *verdict, const char *what, ...)
+	__attribute__((format(printf, 4, 5)));
 
 /* ---- processes that measure when they are asked ---- */
 

@@ -132,6 +132,16 @@ static void measure(const struct way *w, struct figure *f, int round)
 	f->cpu[round] = (double)(bench_cpu() - cpu) / 1e9;
 }
 
+static void print_way(const char *name, struct figure *f)
+{
+	double rate = n_dialogs / bench_median(f->seconds, ROUNDS);
+
+	printf("%-22s %12.0f %14.2f %14.0f  %s\n", name, rate,
+	       bench_median(f->cpu, ROUNDS) * 1e6 / n_dialogs, f->bytes / n_dialogs,
+	       bench_goal(rate, "to be known", "no goal", "rows a second, %s of %u", name,
+			  n_dialogs));
+}
+
 int main(void)
 {
 	static struct figure figure[WAYS];
@@ -157,9 +167,6 @@ int main(void)
 	       ROUNDS);
 	printf("%-22s %12s %14s %14s\n", "", "rows/s", "CPU us/row", "bytes/row");
 	for (int w = 0; w < WAYS; w++)
-		printf("%-22s %12.0f %14.2f %14.0f\n", ways[w].name,
-		       n_dialogs / bench_median(figure[w].seconds, ROUNDS),
-		       bench_median(figure[w].cpu, ROUNDS) * 1e6 / n_dialogs,
-		       figure[w].bytes / n_dialogs);
+		print_way(ways[w].name, &figure[w]);
 	return 0;
 }

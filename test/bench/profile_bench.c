@@ -528,11 +528,15 @@ static void print_rows(void)
 	       "lowest to highest", "goal: flat, 1.25");
 	for (unsigned i = 0; i < ROWS; i++) {
 		double ratio = median(row_ratio[i]);
+		const char *verdict = "";
 
+		if (rows[i].most > 0)
+			verdict = bench_goal(ratio, "flat: at most 1.25",
+					     bench_verdict(ratio, rows[i].most), "profiles, %s",
+					     rows[i].name);
 		printf("%-48s %9.1f %9.1f %7.2f  %8.2f to %5.2f  %s\n", rows[i].name,
 		       median(row_ns[i][0]), median(row_ns[i][1]), ratio, row_ratio[i][0],
-		       row_ratio[i][ROUNDS - 1],
-		       rows[i].most > 0 ? bench_verdict(ratio, rows[i].most) : "");
+		       row_ratio[i][ROUNDS - 1], verdict);
 	}
 }
 
@@ -565,7 +569,8 @@ static void print_kind(unsigned k)
 		worst = sleeps > worst ? sleeps : worst;
 		printf(" %6.2f", sleeps);
 	}
-	printf("  %s\n", sleeps_verdict(worst));
+	printf("  %s\n", bench_goal(worst, "our own: at most 1", sleeps_verdict(worst),
+				   "sleeps for a lock in 1000, %s", kinds[k].name));
 }
 
 static void print_crowds(void)

@@ -265,18 +265,22 @@ static void print_line(int few, enum op op)
 {
 	struct line l = compare(few, op);
 
-	printf("%-20s %9u %9.0f %9.0f %7.2f  %-8s %9.0f %7.2f  %s\n", op_names[op],
-	       tables[few].hash_size, l.few, l.many, l.ratio, bench_verdict(l.ratio, MOST),
-	       l.expected, l.of_expected, bench_verdict(l.of_expected, MOST));
+	printf("%-20s %9u %9.0f %9.0f %7.2f %9.0f %9.2f  %s\n", op_names[op],
+	       tables[few].hash_size, l.few, l.many, l.ratio, l.expected, l.of_expected,
+	       bench_goal(l.of_expected, "at most 1.50 of what is expected",
+			  bench_verdict(l.of_expected, MOST),
+			  "finding %s, hash_size %u, 1000000 dialogs / 10000", op_names[op],
+			  tables[few].hash_size));
 }
 
 static void print_found(void)
 {
-	printf("Finding a dialog: ns of CPU time, medians of %d rounds. \"expected\": what a million "
-	       "would\ntake if only reading the same memory had become slower. Both ratios: at most "
-	       "%.1f\n\n", ROUNDS, MOST);
-	printf("%-20s %9s %9s %9s %7s  %-8s %9s %7s\n", "", "hash_size", "10000", "1000000",
-	       "ratio", "", "expected", "ratio");
+	printf("Finding a dialog: ns of CPU time, medians of %d rounds. \"expected\": what a\n"
+	       "million would take if only reading the same memory had become slower. The goal is\n"
+	       "at most %.1f of that; the plain ratio has the cache misses in it that cannot be\n"
+	       "avoided\n\n", ROUNDS, MOST);
+	printf("%-20s %9s %9s %9s %7s %9s %9s  %s\n", "", "hash_size", "10000", "1000000", "ratio",
+	       "expected", "of that", "goal");
 	for (int few = 0; few < TABLES; few += 2) {
 		for (int op = 0; op < WALK; op++)
 			print_line(few, (enum op)op);
