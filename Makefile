@@ -59,7 +59,7 @@ drivers := $(patsubst db/%.c,$(B)/dialog_db_%.so,$(filter-out db/db.c db/sql.c,$
 examples := $(patsubst examples/%.c,$(B)/dlg_%.so,$(wildcard examples/*.c))
 bad_module = $(B)/test/e2e/dlg_faults.so
 
-.PHONY: all another_tree run test e2e fuzz torture soak bench bench-engine programs tsan lint objects install clean distclean
+.PHONY: all another_tree run test e2e fuzz torture soak bench bench-engine bench_programs programs tsan lint objects install clean distclean
 .SECONDARY:
 all: $(B)/dialog.so $(drivers) $(B)/dlgctl $(examples)
 
@@ -199,18 +199,15 @@ $(benches) $(restorer): $(B)/%: $(B)/%.o \
 		$(patsubst %.c,$(B)/%.o,$(engine) test/sim/sim_host.c test/bench/bench.c)
 	$(Q)$(CC) $(CFLAGS) $(san) -o $@ $^ -pthread
 
-bench-engine: all $(benches) $(restorer)
-	$(Q)for b in $(benches); do $$b || exit 1; done
-	DIALOG_SO=$(abspath $(B)/dialog.so) BENCH_ROWS=200000 test/bench/restore.py sqlite
+bench_programs: all $(benches) $(restorer)
 
-bench: bench-engine
+bench_engine = $(benches) "BENCH_ROWS=200000 test/bench/restore.py sqlite"
+bench_proxy = $(patsubst %,test/bench/%.py,restore memory instructions calls others plots)
+bench bench-engine:
 	./setup.sh bench
-	DIALOG_SO=$(abspath $(B)/dialog.so) test/bench/restore.py
-	DIALOG_SO=$(abspath $(B)/dialog.so) test/bench/memory.py
-	DIALOG_SO=$(abspath $(B)/dialog.so) test/bench/instructions.py
-	DIALOG_SO=$(abspath $(B)/dialog.so) test/bench/calls.py
-	DIALOG_SO=$(abspath $(B)/dialog.so) test/bench/others.py
-	test/bench/plots.py
+	$(MAKE) bench_programs
+	DIALOG_SO=$(abspath $(B)/dialog.so) test/bench/run $(bench_engine) \
+		$(if $(filter bench,$@),$(bench_proxy))
 
 objects: $(patsubst %.c,$(B)/%.o,$(engine) $(wildcard db/*.c) $(adapter) \
 	$(wildcard ctl/*.c doc/*.c examples/*.c test/*/*.c test/e2e/module/*.c))
