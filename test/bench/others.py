@@ -35,6 +35,7 @@ import tempfile
 import time
 
 import databases
+import goals
 import priority
 import restore
 from calls import LIMIT, expect, generator, spread, verdict
@@ -424,12 +425,15 @@ def print_cpu(groups):
 
 
 def print_goals(results):
-    print("\nGoals: no measurable change, the median at most %.2f" % LIMIT)
+    print("\nGoals: no measurable change, the median at most %.2f. Noise: a rest against a rest" % LIMIT)
     for kind in GOALS:
         for m in ("p50", "p99"):
             if kind in results:
-                values = [r.ratio[m] for r in results[kind]]
-                print("  %-40s %-20s %s" % ("%s: %s" % (m, TEXTS[kind]), spread(values, 2), verdict(values)))
+                values, noise = ([getattr(r, what)[m] for r in results[kind]] for what in ("ratio", "noise"))
+                text = "%s of other calls%s: %s" % (m, ", workers first" if WORKERS_FIRST else "", TEXTS[kind])
+                print("  %-66s %-20s %-26s  noise: %s" % (text, spread(values, 2), goals.add(
+                    text, "%.2f" % statistics.median(values), "at most %.2f" % LIMIT, verdict(values, noise)),
+                    spread(noise, 2)))
 
 
 def report(groups):
