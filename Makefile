@@ -5,6 +5,7 @@
 # make lint     warnings of gcc and clang, clang-tidy, cppcheck, shellcheck, exported symbols
 # make bench    what tracking calls costs, against no module and the host's own; test/bench/README
 #               make bench-engine: the first two minutes of it, without a proxy
+#               make bench_programs: only what single programs of it need
 # make e2e      the end-to-end tests alone
 # make torture  the long form of what breaks proxies: messages, deaths, faults; doc/robustness.md
 # make soak     an hour (SOAK_SECONDS) of random calls and restarts; build/soak/memory.csv
