@@ -6,6 +6,7 @@
 #include "dlg_db_image.h"
 #include "dlg_db_restore.h"
 #include "dlg_db_store.h"
+#include "dlg_handlers.h"
 #include "dlg_journal.h"
 #include "dlg_mem.h"
 
@@ -357,7 +358,7 @@ static void tell_saved(const struct dlg_db_mark *m)
 	struct dlg_cell *dlg = dlg_hash_get(m->h_entry, m->h_id, DLG_BY_LOCAL);
 
 	if (dlg && dlg_cb_wanted(dlg, DLGCB_SAVED))
-		dlg_cb_run(dlg, DLGCB_SAVED, NULL);
+		dlg_handlers_call_back(dlg, DLGCB_SAVED);
 	dlg_hash_put(dlg, DLG_BY_LOCAL);
 }
 
@@ -881,7 +882,7 @@ void dlg_db_announce(void)
 	if (!log_ || !log_->info.restored)
 		return;
 	while (dlg_hash_page(&cur, &dlg, 1, DLG_BY_LOCAL)) {
-		dlg_cb_run(dlg, DLGCB_LOADED, NULL);
+		dlg_handlers_call_back(dlg, DLGCB_LOADED);
 		dlg_hash_put(dlg, DLG_BY_LOCAL);
 	}
 }

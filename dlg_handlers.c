@@ -150,8 +150,8 @@ static void announce(struct dlg_cell *dlg, struct host_msg *req)
 
 /* ---- ending calls later ---- */
 
-/* Events of transactions that this process is delivering right now: the message they are about
- * has not been sent yet, and ours must not overtake it. */
+/* Events that this process is delivering right now: of transactions, where the message they are
+ * about has not been sent yet, and ours must not overtake it; or of the database. */
 static DLG_LOCK_PROCESS_LOCAL int delivering;
 
 /* Let the timer process end the call at its next tick. */
@@ -739,6 +739,13 @@ void dlg_handlers_on_tx_event(struct dlg_tx *tx, enum dlg_tx_event event, struct
 		dlg_hash_put(tx->dlg, DLG_BY_TRANSACTION);
 		dlg_mem_free(tx);
 	}
+}
+
+void dlg_handlers_call_back(struct dlg_cell *dlg, int type)
+{
+	delivering++;
+	dlg_cb_run(dlg, type, NULL);
+	delivering--;
 }
 
 /* ---- the message is through ---- */

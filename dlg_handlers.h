@@ -96,6 +96,10 @@ int dlg_handlers_validate(struct host_msg *msg);
  * sent, no transaction yet. */
 int dlg_handlers_end(struct dlg_cell *dlg, struct dlg_str headers, const char **why);
 
+/* Run the dialog's callbacks of that kind in a process that must not send: what they end with
+ * dlg_handlers_end() is left to the timer process, as above. No lock held. */
+void dlg_handlers_call_back(struct dlg_cell *dlg, int type);
+
 /* The dialog's timer is due (dlg_timer.c). The caller's reference (DLG_BY_LOCAL) is consumed. A call
  * that would be ended with BYE waits for the next tick unless `may_send`, and is passed on to the second
  * wheel when its parties' hosts must be looked up, unless this process `may_wait`. Returns 1 when one

@@ -7,8 +7,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../../dlg_cb.h"
 #include "../../dlg_cookie.h"
 #include "../../dlg_db_handler.h"
+#include "../../dlg_handlers.h"
 #include "../../dlg_profile.h"
 #include "../../dlg_state.h"
 #include "../../dlg_vals.h"
@@ -181,6 +183,35 @@ static void rows_follow_a_call(void)
 START_TEST(realtime_rows_follow_a_call)
 {
 	live(DLG_DB_REALTIME, rows_follow_a_call, GRACEFUL);
+}
+END_TEST
+
+static void end_it(struct dlg_cell *dlg, int type, struct dlg_cb_params *params)
+{
+	const char *why;
+
+	(void)type;
+	(void)params;
+	ck_assert_int_eq(dlg_handlers_end(dlg, DLG_STR_NONE, &why), 0);
+}
+
+static void end_when_saved(void)
+{
+	sim_talk(&call[0]);
+	drain();
+	ck_assert_int_eq(dlg_cb_register(cell(&call[0]), DLGCB_SAVED, end_it, NULL, NULL), 0);
+	dlg_vals_set(cell(&call[0]), DLG_STR("k"), DLG_STR("v"));
+	dlg_db_changed(cell(&call[0]));
+	drain();
+	ck_assert_uint_eq(sim_sends_tried, 0); /* the writer has nothing to send with */
+	sim_run(2);
+	ck_assert_uint_eq(sim_sends_tried, 2);
+	ck_assert_int_eq(sim_state(&call[0]), 5);
+}
+
+START_TEST(who_ends_a_call_when_it_is_saved_makes_the_timer_do_it)
+{
+	live(DLG_DB_REALTIME, end_when_saved, GRACEFUL);
 }
 END_TEST
 
@@ -888,6 +919,7 @@ int main(int argc, char **argv)
 	tcase_add_test(c, what_expired_meanwhile_ends_at_once_with_byes_if_asked_for);
 	tcase_add_test(c, d01_d13_bad_rows_are_skipped_named_and_kept);
 	tcase_add_test(c, a_torn_last_record_costs_nothing_but_itself);
+	tcase_add_test(c, who_ends_a_call_when_it_is_saved_makes_the_timer_do_it);
 	tcase_add_test(c, a_damaged_record_does_not_hide_those_behind_it);
 	tcase_add_test(c, a_journal_of_another_version_is_set_aside);
 	tcase_add_test(c, a_journal_directory_that_cannot_be_used_stops_the_start);
