@@ -8,7 +8,7 @@
 #               make bench_programs: only what single programs of it need
 # make e2e      the end-to-end tests alone
 # make torture  the long form of what breaks proxies: messages, deaths, faults; doc/robustness.md
-# make soak     an hour (SOAK_SECONDS) of random calls and restarts; build/soak/memory.csv
+# make soak     an hour (SOAK_SECONDS) of random calls over half of the possible load, and restarts
 # make fuzz     each parser of foreign input for an hour (FUZZ_SECONDS), by libFuzzer and by AFL++
 # make install  into MODDIR; make clean; make distclean: the fetched headers go, too
 # HOST=opensips OPENSIPS_SRC=/tree   for OpenSIPS, by the source tree it was built in; build/opensips
@@ -190,10 +190,10 @@ torture: all $(bad_module)
 	FAULTS_LONG=1 TORTURE_ROUNDS=$(TORTURE_ROUNDS) DIALOG_SO=$(abspath $(B)/dialog.so) \
 		test/e2e/run -j 1 test_sip_torture test_torture test_faults
 
-SOAK_SECONDS = 3600
-soak: all
+soak:
 	./setup.sh test
-	SOAK_SECONDS=$(SOAK_SECONDS) DIALOG_SO=$(abspath $(B)/dialog.so) test/e2e/soak.py
+	$(MAKE) all
+	DIALOG_SO=$(abspath $(B)/dialog.so) test/e2e/soak.py
 
 # An engine without the tests' checks, over their host.
 $(benches) $(restorer): $(B)/%: $(B)/%.o \

@@ -96,6 +96,7 @@ static struct {
 	uint64_t started, answered, ended, refused, lost, retransmitted, acks, skipped;
 	uint64_t requests; /* to the callee, ACKs left out */
 	uint64_t finished; /* within the measured time, whenever started */
+	uint64_t last_refusal; /* its code */
 } count;
 static uint32_t *setup_us, *teardown_us;
 static size_t n_setup, n_teardown;
@@ -376,6 +377,7 @@ static void on_refusal(struct call *c, const char *msg)
 {
 	list_remove(&retrying, c);
 	count.refused++;
+	count.last_refusal = (uint64_t)atoi(msg + 8);
 	if (c->state == INVITED) {
 		take_to_tag(c, msg);
 		request(c, "ACK", 1, 1); /* RFC 3261 17.1.1.3 */
@@ -629,6 +631,7 @@ static void print_result(double seconds)
 	COUNT(answered);
 	COUNT(ended);
 	COUNT(refused);
+	COUNT(last_refusal);
 	COUNT(lost);
 	COUNT(retransmitted);
 	COUNT(acks);

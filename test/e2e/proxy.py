@@ -18,6 +18,7 @@ from sip import SLOW, loopback
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
+TOOLS = os.path.join(ROOT, "build", "e2e")  # programs that `run` has compiled
 MODULE = os.path.abspath(os.environ.get("DIALOG_SO", os.path.join(ROOT, host.MODULE)))
 
 # What must never be in the log of a sound run, whatever a test allows.

@@ -10,10 +10,7 @@ import socket
 import subprocess
 import time
 
-from proxy import HERE
-
-RELAY = os.environ.get("E2E_RELAY", os.path.join(os.path.dirname(os.path.dirname(HERE)), "build", "e2e", "relay"))
-
+from proxy import HERE, TOOLS
 
 _alive = []
 
@@ -95,7 +92,7 @@ class Relay:
 
     def __init__(self, ip, proxy, agents, seed, loss, dup):
         self.listen = [free_port(ip) for _ in agents]
-        args = [os.environ.get("E2E_RELAY", RELAY), str(seed), str(loss), str(dup), "%s:%d" % (proxy.ip, proxy.port)]
+        args = [os.path.join(TOOLS, "relay"), str(seed), str(loss), str(dup), "%s:%d" % (proxy.ip, proxy.port)]
         for port, agent in zip(self.listen, agents):
             args += ["%s:%d" % (ip, port), "%s:%d" % (ip, agent)]
         self.proc = subprocess.Popen(args, stdout=subprocess.PIPE, text=True)
