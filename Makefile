@@ -184,11 +184,15 @@ fuzz:
 	./setup.sh lint
 	test/fuzz/run $(TARGETS)
 
-TORTURE_ROUNDS = 20
-torture: all $(bad_module)
+TORTURE_DB ?= sqlite mysql postgres
+TORTURE_ROUNDS ?= 20
+LOAD_CALLS ?= 20000
+torture:
 	./setup.sh test
-	FAULTS_LONG=1 TORTURE_ROUNDS=$(TORTURE_ROUNDS) DIALOG_SO=$(abspath $(B)/dialog.so) \
-		test/e2e/run -j 1 test_sip_torture test_torture test_faults
+	$(MAKE) programs
+	FAULTS_LONG=1 TORTURE_DB="$(TORTURE_DB)" TORTURE_ROUNDS=$(TORTURE_ROUNDS) LOAD_CALLS=$(LOAD_CALLS) \
+		DIALOG_SO=$(abspath $(B)/dialog.so) \
+		test/e2e/run -j 1 test_sip_torture test_torture test_faults test_db_outage test_sipp.Load
 
 soak:
 	./setup.sh test
