@@ -6,6 +6,8 @@ Environment: FAULTS_LONG, FAULTS_SEED, see faults.py."""
 
 import random
 import re
+import select
+import socket
 import threading
 import time
 
@@ -13,6 +15,7 @@ import mangle
 import rfc4475
 from base import CONFIRMED, DELETED, DOWN, UP
 from faults import NOT_OURS, SEED, FaultCase, figures, scaled
+from hosts import host
 from sip import SLOW, UA
 
 HEADER = re.compile(rb"^(via|v|from|f|to|t|call-id|i|cseq|record-route)[ \t]*:", re.I)
@@ -245,6 +248,7 @@ class Garbage(TortureCase):
 
     seconds = 20
     BYTES = scaled(1 << 20, 10 << 20)
+    pieces = "datagrams"
 
     def to_the_fifo(self, rng):
         sent = 0
@@ -275,12 +279,12 @@ class Garbage(TortureCase):
         self.enough = True
         self.assertIsNone(self.fifo_error)
         self.assertFalse(other.is_alive())
-        self.proxy.fifo.write(b"\n\n\n")
+        self.proxy.fifo.write(b"\n\n\n", 30)
         self.wait_until("the FIFO to answer", self.fifo_answers, 20)
         left = t.wait_over()
         self.assertEqual((left, t.problems()[:10]), ([], []))
         self.sound()
-        print("#     %d bytes in %d datagrams, %d calls beside" % (sent, n, len(t.calls)), flush=True)
+        print("#     %d bytes in %d %s, %d calls beside" % (sent, n, self.pieces, len(t.calls)), flush=True)
         self.unharmed()
 
     def fifo_answers(self):
@@ -288,3 +292,56 @@ class Garbage(TortureCase):
             return "200 OK" in self.proxy.fifo.cmd("dlg_stats", timeout=2)
         except TimeoutError:
             return False
+
+
+class GarbageTcp(Garbage):
+    """The same in streams: the host hangs up on each of them sooner or later, and takes the next one."""
+
+    BYTES = scaled(1 << 18, 10 << 20)
+    options = dict(Garbage.options, tcp=True)
+    allowed = Garbage.allowed + (host.COMPLAINTS["tcp stop"],)
+    pieces = "pieces over TCP"
+    stream, streams = None, 0
+
+    def test_garbage(self):
+        super().test_garbage()
+        print("#     in %d streams" % self.streams, flush=True)
+        self.assertGreater(self.streams, 1)
+
+    def attack(self, raw):
+        """All of it arrives: what a stream no longer takes goes into the next one."""
+        while raw:
+            raw = raw[self.give(raw):]
+
+    def give(self, raw):
+        """How much of it the stream took."""
+        self.stream = self.stream or self.connect()
+        try:
+            if self.hung_up():
+                raise ConnectionResetError
+            return self.stream.send(raw)
+        except (ConnectionError, TimeoutError):  # it hung up, or waits for the rest of a message that has none
+            self.stream.close()
+            self.stream = None
+            return 0
+
+    def connect(self):
+        """From where the script knows the attacker by: all it sends goes to the sink."""
+        s = socket.socket()
+        self.addCleanup(s.close)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        s.settimeout(2 * SLOW)
+        s.bind((self.attacker.ip, self.attacker.port))
+        s.connect((self.proxy.ip, self.proxy.port))
+        self.streams += 1
+        return s
+
+    def hung_up(self):
+        """Takes away the answers."""
+        while select.select([self.stream], [], [], 0)[0]:
+            if not self.stream.recv(65536):
+                return True
+        return False
+
+    def answers(self):
+        pass
