@@ -350,7 +350,7 @@ class Traffic(Clockwork):
         c.branch = ("z9hG4bK%s-inv" % c.id).encode()
         c.invite = self.request(c, "caller", "INVITE", 1, c.branch, self.extra(c))
         self.insist(c, "caller", c.invite, lambda: not c.heard)
-        self.later(3 * GIVE_UP * SLOW, self.too_long, c)
+        self.later(3 * GIVE_UP * SLOW + self.ring[1], self.too_long, c)
 
     def too_long(self, c):
         if not c.over and c.kind != "victim" and not c.answered:
@@ -372,9 +372,11 @@ class Traffic(Clockwork):
         else:
             self.take_reply(c, "caller", p)
 
-    def cancel(self, c):
+    def cancel(self, c, data=None):
+        """`data`: the CANCEL, if it was made before."""
         if not c.code:
-            self.insist(c, "caller", self.request(c, "caller", "CANCEL", 1, c.branch), lambda: c.cancel_code < 200 and not c.code)
+            self.insist(c, "caller", data or self.request(c, "caller", "CANCEL", 1, c.branch),
+                        lambda: c.cancel_code < 200 and not c.code)
 
     def take_refusal(self, c, p):
         c.code = c.code or p.code
@@ -424,7 +426,7 @@ class Traffic(Clockwork):
             elif c.kind != "cancel":
                 self.later(self.rng.uniform(*self.ring), self.finally_, c, b"200 OK")
             else:
-                self.later(GIVE_UP * SLOW, self.finally_, c, b"480 Nobody cancels")
+                self.later(GIVE_UP * SLOW + self.ring[1], self.finally_, c, b"480 Nobody cancels")
         self.send("callee", c.final or c.ringing)
 
     def finally_(self, c, status):
