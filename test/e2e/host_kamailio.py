@@ -17,6 +17,7 @@ MODULES = ("tm", "tmx", "sl", "rr", "pv", "xlog", "textops", "siputils", "kex", 
            "ctl", "jsonrpcs")
 
 NEVER = r"shutdown timeout triggered"
+NO_PRIVATE_MEMORY = r"could not allocate private memory|no more pkg mem"  # not what the allocator itself says: that is of whoever took all
 CANCELLED = 487
 ANSWERS = r"(?!)"  # says nothing of them
 WRONG_COUNT = (400, "Too few or too many arguments")

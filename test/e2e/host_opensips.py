@@ -21,6 +21,7 @@ MODULES = ("signaling", "sl", "tm", "rr", "sipmsgops", "textops", "cfgutils", "m
 ABSENT = ("counters",)  # of Kamailio's, that tests ask for: part of the core here
 
 NEVER = r"force termination for all processes|segfault"
+NO_PRIVATE_MEMORY = r"(no more|no|out of|oom in|oom) pkg|out of memory|no more (private )?mem"
 CANCELLED = 408  # when tm has no hope any more of a provisional reply, after which it may cancel
 ANSWERS = r"handle_mi_request: |get_mi_\w+_param: |mi_datagram_callback: "
 WRONG_COUNT = (-32602, "Invalid params")

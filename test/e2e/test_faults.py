@@ -67,8 +67,10 @@ class ClockCase(FaultCase):
         self.assertEqual(self.state(long), CONFIRMED)
         long.hangup()
         self.sound()
-        t.wait_over()
+        self.assertEqual(t.wait_over(), [])
         self.assertEqual(t.problems()[:10], [])
+        self.counted(t, ended_caller=1)  # the long one
+        self.assertEqual([self.change()[k] for k in ("ended_setup_timeout", "ended_timeout", "expired")], [1, 1, 2])
 
 
 class ClockForward(ClockCase):
@@ -79,6 +81,44 @@ class ClockForward(ClockCase):
 class ClockBack(ClockCase):
     def test_a_day_back(self):
         self.jump(-86400)
+
+
+class ClockHours(ClockCase):
+    """Hours ahead, more than what a call has left, and back. What rings at the moment of the jump is the host's: see
+    ClockCase; calls that are up, and those that begin afterwards, are ours."""
+
+    JUMPS = scaled((5, 0), (5, 0, -9, 0, 30, -30))  # hours off the true time, one after the other
+    LEFT = 4 * 3600
+
+    def test_hours(self):
+        stays = self.call().setup(headers=[["X-To", str(self.LEFT)]])
+        answered = time.monotonic()
+        self.wait_state(stays, CONFIRMED)
+        for hours in self.JUMPS:
+            self.to_hour(hours, stays, answered)
+        stays.hangup()
+        self.wait_state(stays, DELETED)
+
+    def to_hour(self, hours, stays, answered):
+        short = self.call().setup(headers=[["X-To", "4"]])
+        began = time.monotonic()
+        self.wait_state(short, CONFIRMED)
+        self.world.shift(hours * 3600)
+        time.sleep(1)  # the host follows
+        t = self.traffic(rate=15, prefix="hour%d" % abs(hours))
+        for c in (short, stays):
+            self.assertEqual(self.state(c), CONFIRMED)
+        left = int(self.dialog(stays)["timeout"]) - time.time() - hours * 3600
+        self.assertAlmostEqual(left, self.LEFT - (time.monotonic() - answered), delta=4)
+        for ua in (short.a, short.b):
+            ua.reply(ua.recv("BYE", 6), 200)
+        took = time.monotonic() - began
+        self.assertGreater(took, 3.9)
+        self.assertLess(took, 4 + 1.6 * SLOW)
+        self.sound()
+        self.all_well(t)
+        self.assertEqual(self.change()["ended_timeout"], 1)
+        self.assertEqual(self.state(stays), CONFIRMED)
 
 
 class LittlePrivateMemory(FaultCase):

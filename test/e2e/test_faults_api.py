@@ -3,11 +3,13 @@
 that takes all the memory there is. The module is module/faults.c."""
 
 import os
+import re
 import time
 import unittest
 
 from base import CONFIRMED, DELETED, DOWN, EARLY, UP
 from faults import BAD_MODULE, NOT_OURS, SHM_LINES, FaultCase, figures
+from hosts import host
 
 FAULT = """
 	record_route();
@@ -174,17 +176,22 @@ class PrivateMemoryTaken(MemoryTaken):
 
     options = {"after": [(BAD_MODULE, [])], "children": 1}
     test_shared_memory = None
+    LEFT_KB = 2
 
     def test_private_memory(self):
         settled = [self.call().setup() for _ in range(5)]
-        takes, gives = self.take("hogpkg 200")
+        mark = self.proxy.log_mark()
+        takes, gives = self.take("hogpkg %d" % self.LEFT_KB)
         t = self.traffic(rate=20)
         time.sleep(2)
         self.sound()
+        ran_out = len(re.findall(host.NO_PRIVATE_MEMORY, self.proxy.log_since(mark)))
         self.give(takes, gives)
         t.pause()
         self.assertEqual(t.wait_over(40), [])
-        print("#     %d calls, %d had another end" % (len(t.calls), len(t.problems())), flush=True)
+        print("#     %d calls, %d had another end; no private memory: %d times" % (len(t.calls), len(t.problems()), ran_out),
+              flush=True)
+        self.assertGreater(ran_out, 0)
         self.only_refused_byes_left(t, settled)
         for c in settled:
             self.assertEqual(self.state(c), CONFIRMED)
