@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The database goes away under calls: they go on as ever, and afterwards the table is what memory is."""
+"""The database goes away, or answers late, under calls: they go on as ever, and afterwards the table is what memory
+is, and each counter what the ends of the calls know."""
 
+import os
 import sqlite3
+import subprocess
 import time
 
 from base import CONFIRMED, DELETED, UP
 from db import REALTIME, DbCase, over
+from faults import Faults
+from proxy import TOOLS
 
 
-class OutageCase(DbCase):
+class OutageCase(Faults, DbCase):
     seconds = 90
     allowed = (r"database .* is away", r"changes could not be saved", r"could not be written")
     CALLS = 10
@@ -32,6 +37,8 @@ class OutageCase(DbCase):
         for c in (stays, ends):
             self.wait_state(c, CONFIRMED)
         self.assertSaved()
+        t = self.traffic(rate=20, talk=(0.5, 4.0))
+        time.sleep(1)  # some of them are up when it goes
         leave()
         new = self.quick_calls()
         ends.hangup()
@@ -39,6 +46,10 @@ class OutageCase(DbCase):
         time.sleep(7)
         new += self.quick_calls()
         come_back()
+        self.assertEqual(t.wait_over(), [])
+        self.assertEqual(t.problems()[:10], [])
+        self.counted(t, processed=2 * self.CALLS, ended_callee=self.CALLS, ended_caller=1)
+        self.assertGreater(len(t.calls), 100)
         saved = self.assertSaved(40)
         self.assertEqual({d["callid"] for d in saved.values()}, {c.call_id for c in new + [stays]})
         for c in new + [stays]:
@@ -79,6 +90,37 @@ class ServerOutage(OutageCase):
         for c in new + [old]:
             c.hangup()
         self.wait_rows(0)
+
+
+@over("mysql", "postgres")
+class SlowServer(OutageCase):
+    """Each answer takes 200 ms to arrive: calls take no notice."""
+
+    seconds = 30
+    WAY_MS = 100
+    allowed = OutageCase.allowed + ("jsonrpc_dgram_send_data",)  # it asks whether a slow start is over, and gives up
+
+    def test_slow(self):
+        relay = subprocess.Popen([os.path.join(TOOLS, "delay"), str(self.WAY_MS * 1000), "127.0.0.1:%d" % self.db.port],
+                                 stdout=subprocess.PIPE, text=True)
+        self.addCleanup(relay.communicate)
+        self.addCleanup(relay.kill)
+        url = self.db.url.replace(":%d/" % self.db.port, ":%s/" % relay.stdout.readline().strip())
+        self.start_proxy(REALTIME, params={"db_url": url})
+        t, began = self.traffic(rate=20, talk=(0.5, 2.0)), time.monotonic()
+        new = self.quick_calls()
+        time.sleep(2)
+        self.sound()
+        self.assertEqual(t.wait_over(), [])
+        self.assertEqual(t.problems()[:10], [])
+        self.counted(t, processed=self.CALLS, ended_callee=self.CALLS // 2)
+        self.assertEqual({d["callid"] for d in self.assertSaved(30).values()}, {c.call_id for c in new})
+        batches, took = self.change()["db_batches"], time.monotonic() - began
+        self.assertGreater(batches, 0)
+        self.assertLessEqual(batches, took / (2 * self.WAY_MS / 1000) + 1)  # it is slow, indeed
+        for c in new:
+            c.hangup()
+        self.wait_rows(0, 20)
 
 
 class LockedSqlite(OutageCase):
