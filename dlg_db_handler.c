@@ -26,14 +26,20 @@ enum {
 	REWRITE_BYTES = 64 << 20,     /* with the database away: then it is written anew */
 };
 
+/* One word, so that the writer, who takes a mark off, and whoever ends its dialog at that moment agree
+ * which of the two came first: a tombstone is taken exactly once. */
+enum mark_state {
+	QUEUED = 1 << 0, /* it is on the log */
+	ENDED = 1 << 1,  /* a tombstone */
+};
+
 /* A dialog's place on the change log. It belongs to the dialog until that ends, and to the writer
  * from then on. Pushed under the entry lock of the dialog only. */
 struct dlg_db_mark {
 	struct dlg_db_mark *next;
 	uint32_t h_entry, h_id;
 	uint64_t since_ms;
-	uint32_t queued; /* it is on the log */
-	uint32_t ended;  /* a tombstone */
+	uint32_t state;  /* or-ed mark_state */
 	uint32_t stored; /* there may be a row: the writer's, and set at start */
 };
 
@@ -72,22 +78,50 @@ static int mode(void)
 	return dialog_conf.db_mode;
 }
 
-/* Entry lock of the dialog held. */
-static void push_locked(struct dlg_db_mark *m)
+/* Figures are read by any process at any time. */
+static void count(uint64_t *figure, uint64_t n)
+{
+	__atomic_fetch_add(figure, n, __ATOMIC_RELAXED);
+}
+
+static void set(uint64_t *figure, uint64_t n)
+{
+	__atomic_store_n(figure, n, __ATOMIC_RELAXED);
+}
+
+static uint64_t queued(void)
+{
+	return __atomic_load_n(&log_->info.queue, __ATOMIC_RELAXED);
+}
+
+/* Add to the state; returns the one before. */
+static uint32_t set_state(struct dlg_db_mark *m, uint32_t state)
+{
+	return __atomic_fetch_or(&m->state, state, __ATOMIC_ACQ_REL);
+}
+
+static int is_tombstone(const struct dlg_db_mark *m)
+{
+	return (__atomic_load_n(&m->state, __ATOMIC_ACQUIRE) & ENDED) != 0;
+}
+
+/* `state`: ENDED or 0. Entry lock of the dialog held. Counted before it is there, or the writer could count it off before,
+ * and find less than nothing waiting. Once it is there a tombstone is the writer's, who frees it. */
+static void push_locked(struct dlg_db_mark *m, uint32_t state)
 {
 	struct dlg_db_mark *head;
-	uint64_t nothing = 0;
+	uint64_t nothing = 0, now;
 
-	if (__atomic_exchange_n(&m->queued, 1, __ATOMIC_ACQ_REL))
+	if (set_state(m, QUEUED | state) & QUEUED)
 		return;
-	m->since_ms = host_mono_ms();
+	now = m->since_ms = host_mono_ms();
+	count(&log_->info.queue, 1);
 	head = __atomic_load_n(&log_->incoming, __ATOMIC_RELAXED);
 	do {
 		m->next = head;
 	} while (!__atomic_compare_exchange_n(&log_->incoming, &head, m, 1, __ATOMIC_RELEASE,
 					      __ATOMIC_RELAXED));
-	__atomic_fetch_add(&log_->info.queue, 1, __ATOMIC_RELAXED);
-	__atomic_compare_exchange_n(&log_->oldest_since, &nothing, m->since_ms, 0, __ATOMIC_RELAXED,
+	__atomic_compare_exchange_n(&log_->oldest_since, &nothing, now, 0, __ATOMIC_RELAXED,
 				    __ATOMIC_RELAXED);
 }
 
@@ -102,7 +136,7 @@ static struct dlg_db_mark *mark_new(const struct dlg_cell *dlg)
 	struct dlg_db_mark *m = dlg_mem_alloc(sizeof(*m));
 
 	if (!m)
-		__atomic_fetch_add(&log_->info.unsaved, 1, __ATOMIC_RELAXED);
+		count(&log_->info.unsaved, 1);
 	else
 		*m = (struct dlg_db_mark){ .h_entry = dlg->h_entry, .h_id = dlg->h_id };
 	return m;
@@ -126,7 +160,7 @@ static void note_alive_locked(struct dlg_cell *dlg, struct change *c)
 		dlg->mark = mark_new(dlg);
 	if (!dlg->mark)
 		return;
-	push_locked(dlg->mark);
+	push_locked(dlg->mark, 0);
 	c->wanted = 1;
 	c->version = ++dlg->db_copied;
 	if (dlg_journal_on())
@@ -136,8 +170,7 @@ static void note_alive_locked(struct dlg_cell *dlg, struct change *c)
 static void note_end_locked(struct dlg_cell *dlg, struct change *c)
 {
 	if (dlg->mark) {
-		__atomic_store_n(&dlg->mark->ended, 1, __ATOMIC_RELEASE);
-		push_locked(dlg->mark);
+		push_locked(dlg->mark, ENDED);
 		dlg->mark = NULL;
 		dlg->db_copied++;
 	}
@@ -245,7 +278,8 @@ static void take_incoming(void)
 	}
 }
 
-static struct dlg_db_mark *take_first(void)
+/* `ended`: whether it is a tombstone, which nobody puts on the log again. */
+static struct dlg_db_mark *take_first(int *ended)
 {
 	struct dlg_db_mark *m = log_->first;
 
@@ -254,7 +288,7 @@ static struct dlg_db_mark *take_first(void)
 		log_->last = &log_->first;
 	__atomic_fetch_sub(&log_->info.queue, 1, __ATOMIC_RELAXED);
 	/* from now on further changes put it on the log again */
-	__atomic_store_n(&m->queued, 0, __ATOMIC_RELEASE);
+	*ended = (__atomic_fetch_and(&m->state, ~(uint32_t)QUEUED, __ATOMIC_ACQ_REL) & ENDED) != 0;
 	return m;
 }
 
@@ -264,7 +298,7 @@ static void put_first(struct dlg_db_mark *m)
 	if (!log_->first)
 		log_->last = &m->next;
 	log_->first = m;
-	__atomic_fetch_add(&log_->info.queue, 1, __ATOMIC_RELAXED);
+	count(&log_->info.queue, 1);
 }
 
 /* A batch that was not written comes first next time, unless it is on the log again already. */
@@ -273,7 +307,7 @@ static void put_back_batch(void)
 	while (log_->n_batch) {
 		struct dlg_db_mark *m = log_->batch[--log_->n_batch];
 
-		if (!__atomic_exchange_n(&m->queued, 1, __ATOMIC_ACQ_REL))
+		if (!(set_state(m, QUEUED) & QUEUED))
 			put_first(m);
 	}
 }
@@ -327,11 +361,11 @@ static int copy(const struct dlg_db_mark *m, struct dlg_buf *image)
 	return alive && !image->failed;
 }
 
-static void add_to_batch(struct dlg_db_mark *m)
+static void add_to_batch(struct dlg_db_mark *m, int ended)
 {
 	struct dlg_buf *image = &out.image[out.n_rows];
 
-	if (__atomic_load_n(&m->ended, __ATOMIC_ACQUIRE)) {
+	if (ended) {
 		out.dead_mark[out.n_dead++] = m;
 		if (m->stored)
 			out.dead[out.n_deletes++] = (struct dlg_db_name){ m->h_entry, m->h_id };
@@ -346,10 +380,14 @@ static void add_to_batch(struct dlg_db_mark *m)
 
 static void make_batch(unsigned max)
 {
+	struct dlg_db_mark *m;
+	int ended;
+
 	out.n_rows = out.n_dead = out.n_deletes = 0;
 	while (log_->first && log_->n_batch < max) {
 		log_->batch[log_->n_batch++] = log_->first;
-		add_to_batch(take_first());
+		m = take_first(&ended);
+		add_to_batch(m, ended);
 	}
 }
 
@@ -367,7 +405,7 @@ static void count_rate(unsigned n)
 	uint64_t second = host_mono_ms() / 1000;
 
 	if (second != log_->rate_second) {
-		log_->info.rate = second == log_->rate_second + 1 ? log_->rate_count : 0;
+		set(&log_->info.rate, second == log_->rate_second + 1 ? log_->rate_count : 0);
 		log_->rate_second = second;
 		log_->rate_count = 0;
 	}
@@ -380,9 +418,9 @@ static void finish_batch(void)
 	unsigned n = log_->n_batch;
 
 	log_->n_batch = 0;
-	log_->info.rows += out.n_rows;
-	log_->info.deleted += out.n_deletes;
-	log_->info.batches++;
+	count(&log_->info.rows, out.n_rows);
+	count(&log_->info.deleted, out.n_deletes);
+	count(&log_->info.batches, 1);
 	count_rate(out.n_rows + out.n_deletes);
 	for (unsigned i = 0; i < out.n_rows; i++)
 		tell_saved(out.row_mark[i]);
@@ -431,7 +469,7 @@ static void refuse_row(void)
 {
 	const struct dlg_db_mark *m = out.n_rows ? out.row_mark[0] : out.dead_mark[0];
 
-	log_->info.refused++;
+	count(&log_->info.refused, 1);
 	host_log(HOST_ERROR, "database %s refuses the row of dialog %u:%u: %s", dlg_db_store_name(),
 		 m->h_entry, m->h_id, dlg_db_store_error());
 	for (unsigned i = 0; i < out.n_dead; i++)
@@ -472,10 +510,10 @@ static int write_batch(void)
 		finish_batch();
 		return (int)n;
 	case DLG_DB_REFUSED:
-		log_->info.errors++;
+		count(&log_->info.errors, 1);
 		return write_singly(n);
 	default:
-		log_->info.errors++;
+		count(&log_->info.errors, 1);
 		return give_up();
 	}
 }
@@ -485,7 +523,7 @@ static int write_batch(void)
 static void lost(uint64_t now)
 {
 	dlg_db_store_close();
-	log_->info.connected = 0;
+	set(&log_->info.connected, 0);
 	w.backoff = w.backoff ? w.backoff * 2 : BACKOFF_MIN_MS;
 	if (w.backoff > BACKOFF_MAX_MS)
 		w.backoff = BACKOFF_MAX_MS;
@@ -517,15 +555,15 @@ static int connect_if_due(void)
 	if (host_mono_ms() < w.next_try)
 		return -1;
 	if (open_store() < 0) {
-		log_->info.errors++;
+		count(&log_->info.errors, 1);
 		lost(host_mono_ms());
 		return -1;
 	}
-	log_->info.connected = 1;
+	set(&log_->info.connected, 1);
 	w.backoff = 0;
 	if (w.complained)
 		host_log(HOST_NOTICE, "database %s is back: %llu changes wait", dlg_db_store_name(),
-			 (unsigned long long)log_->info.queue);
+			 (unsigned long long)queued());
 	w.complained = 0;
 	return 0;
 }
@@ -571,7 +609,7 @@ static void rewrite_dead(uint32_t held)
 		struct dlg_journal_record r = { .h_entry = m->h_entry, .h_id = m->h_id,
 						.version = UINT64_MAX, .ended = 1 };
 
-		if (__atomic_load_n(&m->ended, __ATOMIC_ACQUIRE))
+		if (is_tombstone(m))
 			dlg_journal_append(held, &r);
 	}
 }
@@ -616,7 +654,7 @@ static void begin_segment(uint64_t errors)
 static void set_barrier(void)
 {
 	take_incoming();
-	w.barrier = log_->info.queue;
+	w.barrier = queued();
 	w.barrier_set = 1;
 }
 
@@ -798,7 +836,7 @@ void dlg_db_push_restored(struct dlg_cell *dlg, uint64_t version)
 	if (dlg->mark)
 		dlg->mark->stored = 1;
 	if (dlg->mark && version)
-		push_locked(dlg->mark);
+		push_locked(dlg->mark, 0);
 	dlg->db_copied = dlg->db_journaled = (uint32_t)version;
 	dlg_hash_unlock(dlg);
 }
@@ -809,8 +847,8 @@ int dlg_db_push_dead(uint32_t h_entry, uint32_t h_id)
 
 	if (!m)
 		return -1;
-	*m = (struct dlg_db_mark){ .h_entry = h_entry, .h_id = h_id, .ended = 1, .stored = 1 };
-	push_locked(m);
+	*m = (struct dlg_db_mark){ .h_entry = h_entry, .h_id = h_id, .stored = 1 };
+	push_locked(m, ENDED);
 	return 0;
 }
 
@@ -959,7 +997,9 @@ void dlg_db_get_info(struct dlg_db_info *info)
 	*info = (struct dlg_db_info){ 0 };
 	if (!log_)
 		return;
-	*info = log_->info;
+#define X(name, what) info->name = __atomic_load_n(&log_->info.name, __ATOMIC_RELAXED);
+	DLG_DB_FIGURES(X)
+#undef X
 	since = __atomic_load_n(&log_->oldest_since, __ATOMIC_RELAXED);
 	info->oldest_ms = since && now > since ? now - since : 0;
 	dlg_journal_get_info(&journal_info);
