@@ -705,19 +705,28 @@ static void refresh_targets(struct dlg_tx *tx, struct host_msg *rpl)
 	shared_free(of_reply);
 }
 
+/* Script variables are those of the request only in the process that forwards it; another one may have
+ * its 2xx at the same moment. */
+static void note_lifetime(struct dlg_tx *tx, struct host_msg *req)
+{
+	uint32_t seconds;
+
+	if (custom_timeout(req, &seconds))
+		__atomic_store_n(&tx->lifetime, seconds, __ATOMIC_RELAXED);
+}
+
 static void on_sequential_event(struct dlg_tx *tx, enum dlg_tx_event event, struct host_msg *req,
 				struct host_msg *rpl, int code)
 {
 	struct dlg_cb_params p = { .req = (struct sip_msg *)req, .rpl = (struct sip_msg *)rpl,
 				   .code = code, .direction = tx->dir };
 
-	/* a 2xx proves that the request went out, whoever reports first; script variables are
-	 * those of the request only in the process that forwards it */
+	/* a 2xx proves that the request went out, whoever reports first */
 	if (event == DLG_TX_FORWARDED)
-		custom_timeout(req, &tx->lifetime);
+		note_lifetime(tx, req);
 	if (event == DLG_TX_FORWARDED || event == DLG_TX_SUCCESS)
 		pass(tx->dlg, tx->leg, (enum dlg_dir)tx->dir, (enum host_method)tx->method,
-		     tx->cseq, req, tx->lifetime, &tx->passed);
+		     tx->cseq, req, __atomic_load_n(&tx->lifetime, __ATOMIC_RELAXED), &tx->passed);
 	if (code)
 		dlg_cb_run(tx->dlg, DLGCB_RESPONSE_WITHIN, &p);
 	if (event == DLG_TX_SUCCESS && refreshes_target((enum host_method)tx->method))
