@@ -161,7 +161,7 @@ db/schema/%.sql: $(B)/dlgctl $(drivers) dlg_row.h
 	$(B)/dlgctl db schema $* >$@
 
 # Threads in place of processes; the thread sanitizer goes with no other one.
-race = build/tsan/test/sim/race_test
+race = $(patsubst %.c,build/tsan/%,$(wildcard test/sim/race*_test.c))
 tsan:
 	$(MAKE) SAN=1 B=build/tsan san=-fsanitize=thread $(race)
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "dlg_journal.h"
 
+#include "dlg_lock.h"
 #include "host/host.h"
 
 #include <dirent.h>
@@ -49,8 +50,9 @@ static struct {
 static char dir[PATH_MAX];
 static struct file_head head;  /* of the files we write */
 static int lock_fd = -1;
-static int fd = -1;            /* of this process: the segment it wrote to last */
-static uint32_t fd_number;
+/* the segment that this process wrote to last */
+static DLG_LOCK_PROCESS_LOCAL int fd = -1;
+static DLG_LOCK_PROCESS_LOCAL uint32_t fd_number;
 static uint32_t oldest;        /* first segment that may exist */
 static struct old_file *files; /* while reading */
 static unsigned n_files;

@@ -12,6 +12,11 @@ const struct sim_script sim_checked = { .validate = 1 };
 static const struct dialog_arg no_args[DIALOG_ARGS_MAX];
 static unsigned last_branch;
 
+static unsigned new_branch(void)
+{
+	return __atomic_add_fetch(&last_branch, 1, __ATOMIC_RELAXED);
+}
+
 int sim_call_start(uint32_t hash_size)
 {
 	static char timeout_var[] = SIM_TIMEOUT_VAR;
@@ -98,7 +103,7 @@ struct host_msg *sim_request_msg(struct sim_call *call, const struct sim_request
 
 	set_parties(msg, call, r);
 	set_target(msg, call, r);
-	sim_msg_set(msg, SIM_VIA_BRANCH, "z9hG4bK%u", r->branch ? r->branch : ++last_branch);
+	sim_msg_set(msg, SIM_VIA_BRANCH, "z9hG4bK%u", r->branch ? r->branch : new_branch());
 	msg->cseq = r->cseq;
 	msg->retransmission = r->retransmission;
 	if (r->initial && *call->routes)
@@ -228,7 +233,7 @@ static void begin(struct sim_call *call, struct sim_request *r)
 	if (!r->dir)
 		r->dir = DLG_DIR_DOWNSTREAM;
 	if (!r->branch)
-		r->branch = ++last_branch;
+		r->branch = new_branch();
 	if (!r->cseq) {
 		if (r->method != HOST_ACK)
 			++*last;
@@ -288,10 +293,10 @@ static void run_reply_route(struct host_tx *t, struct host_msg *rpl)
 {
 	struct host_tx *before = sim_tx_enter(t);
 
-	t->busy++; /* as TM holds it */
+	__atomic_fetch_add(&t->busy, 1, __ATOMIC_ACQUIRE); /* as TM holds it */
 	if (sim_on_reply)
 		sim_on_reply(rpl);
-	t->busy--;
+	sim_tx_give(t);
 	sim_tx_enter(before);
 }
 

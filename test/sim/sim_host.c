@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "sim_host.h"
 
+#include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -349,9 +351,33 @@ int host_var_set_number(struct host_msg *msg, struct host_var *var, int64_t numb
 
 /* ---- messages ---- */
 
+/* Guards the lists of messages, transactions and requests sent: threads may run side by side. Nothing
+ * of the engine is called under it. */
+static pthread_mutex_t lists = PTHREAD_MUTEX_INITIALIZER;
 static struct host_msg *msgs;
 
-struct host_msg *sim_msg_new(int is_request, enum host_method method)
+static void lock_lists(void)
+{
+	pthread_mutex_lock(&lists);
+}
+
+static void unlock_lists(void)
+{
+	pthread_mutex_unlock(&lists);
+}
+
+static void link_msg(struct host_msg *msg)
+{
+	lock_lists();
+	msg->prev = NULL;
+	msg->next = msgs;
+	if (msgs)
+		msgs->prev = msg;
+	msgs = msg;
+	unlock_lists();
+}
+
+static struct host_msg *msg_alloc(int is_request, enum host_method method)
 {
 	struct host_msg *msg = malloc(sizeof(*msg));
 
@@ -362,20 +388,24 @@ struct host_msg *sim_msg_new(int is_request, enum host_method method)
 	msg->has_slot = is_request;
 	msg->method = method;
 	msg->sock = sim_sock[0];
-	msg->next = msgs;
-	if (msgs)
-		msgs->prev = msg;
-	msgs = msg;
+	return msg;
+}
+
+struct host_msg *sim_msg_new(int is_request, enum host_method method)
+{
+	struct host_msg *msg = msg_alloc(is_request, method);
+
+	link_msg(msg);
 	return msg;
 }
 
 struct host_msg *sim_msg_copy(const struct host_msg *msg)
 {
-	struct host_msg *copy = sim_msg_new(msg->is_request, msg->method), link = *copy;
+	struct host_msg *copy = msg_alloc(msg->is_request, msg->method);
+	size_t from = offsetof(struct host_msg, is_request); /* the links are others' to change */
 
-	memcpy(copy, msg, offsetof(struct host_msg, arena) + msg->used);
-	copy->prev = link.prev;
-	copy->next = link.next;
+	memcpy((char *)copy + from, (const char *)msg + from,
+	       offsetof(struct host_msg, arena) + msg->used - from);
 	copy->has_slot = 0;
 	copy->slot_used = 0;
 	memset(&copy->ctx, 0, sizeof(copy->ctx));
@@ -383,6 +413,7 @@ struct host_msg *sim_msg_copy(const struct host_msg *msg)
 		if (copy->field[f].s)
 			copy->field[f].s = copy->arena + (msg->field[f].s - msg->arena);
 	}
+	link_msg(copy);
 	return copy;
 }
 
@@ -392,12 +423,14 @@ void sim_msg_free(struct host_msg *msg)
 		return;
 	if (msg->slot_used && !msg->ended)
 		sim_violation("simulation: message freed before its script ended");
+	lock_lists();
 	if (msg->prev)
 		msg->prev->next = msg->next;
 	else
 		msgs = msg->next;
 	if (msg->next)
 		msg->next->prev = msg->prev;
+	unlock_lists();
 	free(msg);
 }
 
@@ -539,45 +572,23 @@ struct host_tx *sim_tx_enter(struct host_tx *t)
 	return before;
 }
 
-struct host_tx *sim_tx_new(struct host_msg *msg)
+static void link_tx(struct host_tx *t)
 {
-	struct host_tx *t = calloc(1, sizeof(*t));
-
-	if (!t)
-		abort();
+	lock_lists();
 	t->id.a = ++last_tx;
 	t->id.b = last_tx * 7;
-	t->req = sim_msg_copy(msg);
 	t->req->tx = t;
 	t->next = txs;
 	if (txs)
 		txs->prev = t;
 	txs = t;
-	dlg_handlers_on_new_tx(msg,
-			       t); /* at this moment it cannot be found yet, and is not current */
-	t->found = 1;
-	msg->tx = t;
-	return t;
+	unlock_lists();
 }
 
-void sim_tx_event(struct host_tx *t, enum dlg_tx_event event, struct host_msg *rpl, int code)
+/* Its message's, and whoever still has one of it loses it. */
+static void unlink_tx(struct host_tx *t)
 {
-	struct host_tx *before = sim_tx_enter(t);
-
-	if (code >= 200 && !t->final)
-		t->final = code;
-	t->busy++;
-	if (t->attached)
-		dlg_handlers_on_tx_event(t->attached, event, t, t->req, rpl, code);
-	t->busy--;
-	sim_tx_enter(before);
-}
-
-void sim_tx_free(struct host_tx *t)
-{
-	struct host_tx *before = sim_tx_enter(NULL);
-	struct dlg_tx *tx = t->attached;
-
+	lock_lists();
 	if (t->prev)
 		t->prev->next = t->next;
 	else
@@ -588,6 +599,64 @@ void sim_tx_free(struct host_tx *t)
 		if (m->tx == t)
 			m->tx = NULL;
 	}
+	unlock_lists();
+}
+
+struct host_tx *sim_tx_new(struct host_msg *msg)
+{
+	struct host_tx *t = calloc(1, sizeof(*t));
+
+	if (!t)
+		abort();
+	t->req = sim_msg_copy(msg);
+	link_tx(t);
+	dlg_handlers_on_new_tx(msg,
+			       t); /* at this moment it cannot be found yet, and is not current */
+	lock_lists();
+	t->found = 1;
+	msg->tx = t;
+	unlock_lists();
+	return t;
+}
+
+static int take_if_free(struct host_tx *t)
+{
+	int free = 0;
+
+	return __atomic_compare_exchange_n(&t->busy, &free, 1, 0, __ATOMIC_ACQUIRE,
+					   __ATOMIC_RELAXED);
+}
+
+void sim_tx_take(struct host_tx *t)
+{
+	while (!take_if_free(t))
+		sched_yield();
+}
+
+void sim_tx_give(struct host_tx *t)
+{
+	__atomic_fetch_sub(&t->busy, 1, __ATOMIC_RELEASE);
+}
+
+void sim_tx_event(struct host_tx *t, enum dlg_tx_event event, struct host_msg *rpl, int code)
+{
+	struct host_tx *before = sim_tx_enter(t);
+
+	if (code >= 200 && !t->final)
+		t->final = code;
+	__atomic_fetch_add(&t->busy, 1, __ATOMIC_ACQUIRE);
+	if (t->attached)
+		dlg_handlers_on_tx_event(t->attached, event, t, t->req, rpl, code);
+	sim_tx_give(t);
+	sim_tx_enter(before);
+}
+
+void sim_tx_free(struct host_tx *t)
+{
+	struct host_tx *before = sim_tx_enter(NULL);
+	struct dlg_tx *tx = t->attached;
+
+	unlink_tx(t);
 	if (tx)
 		dlg_handlers_on_tx_event(tx, DLG_TX_GONE, NULL, NULL, NULL, 0);
 	sim_msg_free(t->req);
@@ -646,21 +715,38 @@ struct host_tx_id host_tx_id(struct host_tx *t)
 	return t->id;
 }
 
-int host_tx_refuse(struct host_tx_id id, int code, const char *reason)
+/* Found and without a final reply, it is taken: nobody frees it. */
+static struct host_tx *take_for_refusal(struct host_tx_id id)
 {
 	struct host_tx *t = txs;
+
+	while (t && (t->id.a != id.a || t->id.b != id.b))
+		t = t->next;
+	if (!t || !t->found || !take_if_free(t))
+		return NULL;
+	if (!t->final && !sim_one_in(sim_faults.refuse_one_in))
+		return t;
+	sim_tx_give(t);
+	return NULL;
+}
+
+int host_tx_refuse(struct host_tx_id id, int code, const char *reason)
+{
+	struct host_tx *t;
 
 	outside_locks("host_tx_refuse()");
 	if (code < 300 || code > 699 || !reason || !*reason)
 		sim_violation("host_tx_refuse() with %d", code);
-	while (t && (t->id.a != id.a || t->id.b != id.b))
-		t = t->next;
-	if (!t || !t->found || t->final || t->busy || sim_one_in(sim_faults.refuse_one_in))
+	lock_lists();
+	t = take_for_refusal(id);
+	unlock_lists();
+	if (!t)
 		return -1;
 	t->refused = 1;
 	sim_tx_event(t, DLG_TX_NEGATIVE, NULL, code);
 	if (t->on_refuse)
 		t->on_refuse(t);
+	sim_tx_give(t);
 	return 0;
 }
 
@@ -725,7 +811,8 @@ static int send_fails(void)
 {
 	int fails = sim_faults.send_fail_mask & 1;
 
-	sim_faults.send_fail_mask >>= 1;
+	if (sim_faults.send_fail_mask)
+		sim_faults.send_fail_mask >>= 1;
 	return fails || sim_sends_fail || sim_one_in(sim_faults.send_one_in);
 }
 
@@ -734,7 +821,7 @@ int host_send_within(const struct host_request *req, void *token)
 	struct sim_sent *s;
 
 	outside_locks("host_send_within()");
-	sim_sends_tried++;
+	__atomic_fetch_add(&sim_sends_tried, 1, __ATOMIC_RELAXED);
 	if (!req->remote_target.len || !req->call_id.len || !req->cseq || !req->sock || !token)
 		sim_violation("host_send_within() of an incomplete request");
 	if (send_fails())
@@ -744,8 +831,10 @@ int host_send_within(const struct host_request *req, void *token)
 		abort();
 	sent_fill(s, req);
 	s->token = token;
+	lock_lists();
 	*sent_last = s;
 	sent_last = &s->next;
+	unlock_lists();
 	return 0;
 }
 
@@ -771,6 +860,28 @@ void sim_sent_done(struct sim_sent *s, int code)
 	dlg_req_within_done(s->token, code);
 }
 
+static struct sim_sent *take_pending(void)
+{
+	struct sim_sent *s;
+
+	lock_lists();
+	for (s = sent_first; s && s->done; s = s->next)
+		;
+	if (s)
+		s->done = 1;
+	unlock_lists();
+	return s;
+}
+
+int sim_sent_next(int code)
+{
+	struct sim_sent *s = take_pending();
+
+	if (s)
+		dlg_req_within_done(s->token, code);
+	return s != NULL;
+}
+
 void sim_sent_all(int code)
 {
 	for (struct sim_sent *s = sent_first; s; s = s->next)
@@ -781,6 +892,7 @@ void sim_sent_clear(void)
 {
 	struct sim_sent **at = &sent_first, *s;
 
+	lock_lists();
 	while ((s = *at)) {
 		if (!s->done) {
 			at = &s->next;
@@ -790,6 +902,7 @@ void sim_sent_clear(void)
 		free(s);
 	}
 	sent_last = at;
+	unlock_lists();
 }
 
 /* ---- start ---- */

@@ -5,7 +5,7 @@
  * accounting and faults.
  *
  * Nothing happens by itself: tests make messages and transactions, call the engine and deliver
- * events. Whatever the engine does wrong towards its host is recorded as a violation; the first
+ * events. Threads may do so side by side, in place of processes, as long as there are no faults. Whatever the engine does wrong towards its host is recorded as a violation; the first
  * one is kept in words. */
 
 #include <stdint.h>
@@ -100,6 +100,7 @@ enum sim_field {
 };
 
 struct host_msg {
+	struct host_msg *prev, *next; /* of all messages */
 	int is_request, code;
 	enum host_method method;
 	uint32_t cseq;
@@ -117,7 +118,6 @@ struct host_msg {
 	struct { char name[32], text[SIM_VALUE]; } var[SIM_VARS];
 	struct dlg_str field[SIM_FIELDS];
 	size_t used;
-	struct host_msg *prev, *next; /* of all messages */
 	char arena[SIM_ARENA];
 };
 
@@ -146,7 +146,7 @@ struct host_tx {
 	int final;                /* status of the final reply sent upstream, or 0 */
 	int refused;              /* by host_tx_refuse() */
 	int found;                /* it can be looked up */
-	int busy;                 /* an event is being delivered: the reply lock is held */
+	int busy;                 /* events being delivered, or taken: the reply lock is held */
 	void *owner;
 	void (*on_refuse)(struct host_tx *t); /* after the NEGATIVE event; may be NULL */
 };
@@ -156,6 +156,10 @@ struct host_tx *sim_tx_new(struct host_msg *msg);
 /* Deliver an event other than DLG_TX_GONE. `rpl` NULL: made by the proxy. A final status is
  * noted in the transaction. */
 void sim_tx_event(struct host_tx *t, enum dlg_tx_event event, struct host_msg *rpl, int code);
+/* Threads that run side by side: wait until nobody delivers an event to it, and let the next one do so.
+ * A host delivers replies one at a time, and DLG_TX_GONE when nobody has it any more. */
+void sim_tx_take(struct host_tx *t);
+void sim_tx_give(struct host_tx *t);
 /* It is freed: delivers DLG_TX_GONE. */
 void sim_tx_free(struct host_tx *t);
 /* All that are left go away. */
@@ -189,6 +193,8 @@ unsigned sim_sent_pending(void);
 extern unsigned sim_sends_tried;
 /* Deliver the outcome of one. */
 void sim_sent_done(struct sim_sent *s, int code);
+/* Deliver the outcome of the oldest that waits; 0 when none does. For threads. */
+int sim_sent_next(int code);
 /* Deliver `code` to all that wait. */
 void sim_sent_all(int code);
 /* Forget those that are done. */
