@@ -8,6 +8,7 @@
 #               make bench_programs: only what single programs of it need
 # make e2e      the end-to-end tests alone
 # make torture  the long form of what breaks proxies: messages, deaths, faults; doc/robustness.md
+# make races    threads in place of processes, sanitized, and events of a call in every order; five minutes
 # make soak     an hour (SOAK_SECONDS) of random calls over half of the possible load, and restarts
 # make fuzz     each parser of foreign input for an hour (FUZZ_SECONDS), by libFuzzer and by AFL++
 # make install  into MODDIR; make clean; make distclean: the fetched headers go, too
@@ -60,7 +61,7 @@ drivers := $(patsubst db/%.c,$(B)/dialog_db_%.so,$(filter-out db/db.c db/sql.c,$
 examples := $(patsubst examples/%.c,$(B)/dlg_%.so,$(wildcard examples/*.c))
 bad_module = $(B)/test/e2e/dlg_faults.so
 
-.PHONY: all another_tree run test e2e fuzz torture soak bench bench-engine bench_programs programs tsan lint objects install clean distclean
+.PHONY: all another_tree run test e2e fuzz torture races soak bench bench-engine bench_programs programs tsan lint objects install clean distclean
 .SECONDARY:
 all: $(B)/dialog.so $(drivers) $(B)/dlgctl $(examples)
 
@@ -193,6 +194,12 @@ torture:
 	FAULTS_LONG=1 TORTURE_DB="$(TORTURE_DB)" TORTURE_ROUNDS=$(TORTURE_ROUNDS) LOAD_CALLS=$(LOAD_CALLS) \
 		DIALOG_SO=$(abspath $(B)/dialog.so) \
 		test/e2e/run -j 1 test_sip_torture test_torture test_faults test_db_outage test_sipp.Load
+
+RACE_ROUNDS = 20000
+SIM_INTERLEAVE = full
+races = $(addprefix $(B)/test/sim/,race_calls_test interleave_test)
+races: tsan $(races)
+	RACE_ROUNDS=$(RACE_ROUNDS) SIM_INTERLEAVE=$(SIM_INTERLEAVE) test/run $(race) $(races)
 
 soak:
 	./setup.sh test
