@@ -422,12 +422,12 @@ void dlg_handlers_on_new_tx(struct host_msg *msg, struct host_tx *t)
 
 /* What a request means for the dialog once it passes. Entry lock held. */
 static enum dlg_event event_of_locked(const struct dlg_cell *dlg, const struct dlg_leg *leg,
-				      enum host_method method)
+				      enum dlg_dir dir, enum host_method method)
 {
 	unsigned acked;
 
-	if (method == HOST_ACK)
-		return DLG_EV_ACK;
+	if (method == HOST_ACK) /* only the caller can say that it has the 2xx */
+		return dir == DLG_DIR_UPSTREAM ? DLG_EV_ACK_UPSTREAM : DLG_EV_ACK;
 	if (method != HOST_BYE || (leg && leg->state == DLG_LEG_ENDED))
 		return DLG_EV_SEQUENTIAL; /* an ended leg ends nothing any more */
 	if (!dlg_hash_live_legs_locked(dlg, leg, &acked))
@@ -450,7 +450,7 @@ static void note_cseq_locked(struct dlg_leg *leg, enum dlg_dir dir, enum host_me
 static uint32_t pass_locked(struct dlg_cell *dlg, struct dlg_leg *leg, enum dlg_dir dir,
 			    enum host_method method, uint32_t cseq, uint32_t lifetime)
 {
-	enum dlg_event event = event_of_locked(dlg, leg, method);
+	enum dlg_event event = event_of_locked(dlg, leg, dir, method);
 	enum dlg_end by = dir == DLG_DIR_UPSTREAM ? DLG_END_CALLEE : DLG_END_CALLER;
 	uint32_t save = 0;
 
@@ -458,7 +458,7 @@ static uint32_t pass_locked(struct dlg_cell *dlg, struct dlg_leg *leg, enum dlg_
 		note_cseq_locked(leg, dir, method, cseq);
 	if (leg && method == HOST_BYE && leg->state != DLG_LEG_EARLY)
 		leg->state = DLG_LEG_ENDED;
-	if (leg && method == HOST_ACK && !leg->acked) {
+	if (leg && event == DLG_EV_ACK && !leg->acked) {
 		leg->acked = 1;
 		save = DLG_DO_SAVE; /* whatever the other legs make of the state */
 	}
@@ -759,7 +759,7 @@ void dlg_handlers_call_back(struct dlg_cell *dlg, int type)
 
 /* ---- the message is through ---- */
 
-/* The limit for the ACK is there to end calls that nobody takes part in. An ACK that
+/* The limit for the ACK is there to end calls that nobody takes part in. An ACK of the caller that
  * dlg_match_mode does not let match proves that this is none: the limit goes, the state stays. */
 static void lift_ack_limit(struct host_msg *msg, const struct dlg_ctx *ctx)
 {
@@ -848,7 +848,7 @@ static int state_after_locked(const struct current *c)
 
 	if (c->initial)
 		return (int)state;
-	return dlg_state_rule(state, event_of_locked(c->dlg, c->leg, c->method))->next;
+	return dlg_state_rule(state, event_of_locked(c->dlg, c->leg, c->dir, c->method))->next;
 }
 
 int dlg_handlers_status(struct host_msg *msg)

@@ -197,11 +197,16 @@ struct dlg_cell *dlg_match_stray_ack(struct host_msg *msg, const struct dlg_ctx 
 {
 	struct host_info info;
 	struct search s = { .info = &info };
+	struct dlg_cell *dlg;
 
 	if (!ctx->searched || ctx->dlg || ctx->attached || host_msg_info(msg, &info) < 0 ||
 	    info.method != HOST_ACK)
 		return NULL;
-	return find_by_elements(msg, &s);
+	dlg = find_by_elements(msg, &s);
+	if (dlg && s.dir == DLG_DIR_DOWNSTREAM)
+		return dlg;
+	dlg_hash_put(dlg, DLG_BY_MESSAGE);
+	return NULL;
 }
 
 static int has_route(struct host_msg *msg)

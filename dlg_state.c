@@ -223,8 +223,8 @@ const char *dlg_state_event_name(enum dlg_event event)
 {
 	static const char *const names[DLG_EVENTS] = {
 		"CREATE", "PROVISIONAL", "SUCCESS",    "NEGATIVE", "GONE",      "ABANDON",
-		"ACK",    "SEQUENTIAL",  "BYE_NO_ACK", "BYE",      "TERMINATE", "TIMEOUT",
-		"RESTORE", "RESTORE_NO_ACK",
+		"ACK",    "ACK_UPSTREAM", "SEQUENTIAL", "BYE_NO_ACK", "BYE",    "TERMINATE",
+		"TIMEOUT", "RESTORE", "RESTORE_NO_ACK",
 	};
 
 	return (unsigned)event < DLG_EVENTS ? names[event] : "?";

@@ -241,6 +241,68 @@ START_TEST(an_ack_that_lost_its_cookie_lifts_the_ack_limit)
 }
 END_TEST
 
+static void ack_upstream(int leg, const char *cookie)
+{
+	pass_and_forget((struct sim_request){ .method = HOST_ACK, .dir = DLG_DIR_UPSTREAM,
+					      .leg = leg, .cseq = 1, .cookie = cookie });
+}
+
+/* With its cookie, and without, where an ACK of the caller would lift the limit. */
+START_TEST(an_ack_of_the_callee_acknowledges_nothing)
+{
+	start();
+	for (int mode = 0; mode <= 2; mode++) {
+		dialog_conf.dlg_match_mode = mode;
+		sim_call_init(&call, 20 + (unsigned)mode);
+		sim_invite(&call);
+		sim_answer(&call, 0, 200);
+		sim_gone(&call);
+		ack_upstream(0, NULL);
+		ack_upstream(0, "");
+		ck_assert_uint_eq(dlg_state_counters()->gauge[DLG_STATE_CONFIRMED_NA], 1);
+		sim_run(ACK_LIMIT + 2);
+		ck_assert_uint_eq(dlg_state_active(), 0);
+		ck_assert_uint_eq(expired(), 1 + (unsigned)mode);
+	}
+	finish();
+}
+END_TEST
+
+/* Nor does it make a leg one that the caller knows. */
+START_TEST(an_ack_of_the_callee_keeps_no_leg)
+{
+	start();
+	sim_invite(&call);
+	sim_answer(&call, 0, 200);
+	sim_answer(&call, 1, 200);
+	sim_ack(&call, 0);
+	sim_gone(&call);
+	ack_upstream(1, NULL);
+	sim_within(&call, HOST_BYE, DLG_DIR_DOWNSTREAM, 0, 200);
+	expect(3);
+	sim_run(ACK_LIMIT + 2);
+	expect(5);
+	finish();
+}
+END_TEST
+
+START_TEST(a_callee_may_acknowledge_its_own_re_invite)
+{
+	struct sim_request ack = { .method = HOST_ACK, .dir = DLG_DIR_UPSTREAM };
+
+	start();
+	sim_talk(&call);
+	sim_within(&call, HOST_INVITE, DLG_DIR_UPSTREAM, 0, 200);
+	ack.cseq = call.leg[0].cseq;
+	ck_assert_int_eq(sim_step(&call, &ack, &sim_checked).validated, 1);
+	ck_assert_int_eq(pass(ack).status, 4);
+	expect(4);
+	sim_run(2 * ACK_LIMIT);
+	expect(4);
+	finish();
+}
+END_TEST
+
 START_TEST(after_the_ack_only_the_lifetime_counts)
 {
 	start();
@@ -1134,6 +1196,9 @@ int main(void)
 			    a_bye_on_the_leg_without_ack_leaves_the_other_as_it_is,
 			    requests_before_the_ack_restart_the_lifetime_but_not_the_ack_limit,
 			    an_ack_that_lost_its_cookie_lifts_the_ack_limit,
+			    an_ack_of_the_callee_acknowledges_nothing,
+			    an_ack_of_the_callee_keeps_no_leg,
+			    a_callee_may_acknowledge_its_own_re_invite,
 			    after_the_ack_only_the_lifetime_counts,
 			    a_bye_that_crosses_ours_still_fits,
 			    byes_that_could_not_be_sent_use_up_no_number_of_a_party,
