@@ -504,14 +504,13 @@ static void set_text(char **text, uint16_t *len, struct dlg_str *fresh)
 	fresh->s = old;
 }
 
-/* A shared copy of `v`; empty when there is nothing to copy or no memory. */
-static struct dlg_str shared_copy(struct dlg_str v)
+/* A shared copy of `v`. When it cannot be kept, for its length or want of memory, the copy is empty
+ * and *lost is set: that is not the same as nothing to copy. */
+static struct dlg_str shared_copy(struct dlg_str v, int *lost)
 {
-	char *mem;
+	char *mem = v.len <= UINT16_MAX && v.len ? dlg_mem_alloc(v.len) : NULL;
 
-	if (!v.len || v.len > UINT16_MAX)
-		return DLG_STR_NONE;
-	mem = dlg_mem_alloc(v.len);
+	*lost = v.len && !mem;
 	if (!mem)
 		return DLG_STR_NONE;
 	memcpy(mem, v.s, v.len);
@@ -527,6 +526,7 @@ static void shared_free(struct dlg_str v)
 struct news {
 	struct dlg_leg *fresh;  /* used when the leg is new; NULL without memory */
 	struct dlg_str tag, contact, route_set;
+	int contact_lost, routes_lost;
 	const struct host_sock *sock;
 	int own;                /* Record-Route entries of ours */
 };
@@ -544,6 +544,7 @@ static void callee_routes(struct host_msg *rpl, const struct dlg_cell *dlg, int 
 		return;
 	dlg_match_collect_routes(rpl, HOST_RECORD_ROUTE, &again, &all);
 	dlg_route_slice(out, dlg_buf_view(&all), 0, total - above, 1);
+	out->failed |= all.failed;
 	dlg_buf_free(&all);
 }
 
@@ -556,8 +557,9 @@ static void read_news(struct host_tx *t, struct host_msg *rpl, const struct dlg_
 	n->own = host_tx_own_record_routes(t);
 	callee_routes(rpl, dlg, n->own, &walk, &routes);
 	n->tag = tag;
-	n->contact = shared_copy(contact_of(rpl, &walk));
-	n->route_set = shared_copy(dlg_buf_view(&routes));
+	n->contact = shared_copy(contact_of(rpl, &walk), &n->contact_lost);
+	n->route_set = shared_copy(dlg_buf_view(&routes), &n->routes_lost);
+	n->routes_lost |= routes.failed;
 	n->sock = host_msg_sock(rpl);
 	n->fresh = dlg_hash_leg_new(tag, DLG_STR_NONE);
 	dlg_buf_free(&routes);
@@ -598,6 +600,18 @@ static void answered_locked(struct dlg_cell *dlg, struct dlg_leg *leg)
 	end_rest_locked(dlg); /* it crossed our CANCEL or BYEs */
 }
 
+/* How to reach the callee. What was lost stays as an earlier reply said it. */
+static void learn_leg_locked(struct dlg_cell *dlg, struct dlg_leg *leg, struct news *n)
+{
+	if (n->contact.len)
+		set_text(&leg->contact, &leg->contact_len, &n->contact);
+	if (!n->routes_lost)
+		set_text(&leg->route_set, &leg->route_set_len, &n->route_set);
+	if (n->contact_lost || n->routes_lost)
+		dlg->flags |= DLG_F_ROUTING_LOST;
+	leg->sock = n->sock;
+}
+
 /* A further leg that answers changes no state, but is worth saving. */
 static uint32_t reply_locked(struct dlg_cell *dlg, enum dlg_event event, struct news *n)
 {
@@ -605,10 +619,7 @@ static uint32_t reply_locked(struct dlg_cell *dlg, enum dlg_event event, struct 
 	uint32_t save = 0;
 
 	if (leg && leg->state == DLG_LEG_EARLY) { /* later replies repeat what is known */
-		if (n->contact.len)
-			set_text(&leg->contact, &leg->contact_len, &n->contact);
-		set_text(&leg->route_set, &leg->route_set_len, &n->route_set);
-		leg->sock = n->sock;
+		learn_leg_locked(dlg, leg, n);
 		if (event == DLG_EV_SUCCESS) {
 			answered_locked(dlg, leg);
 			save = DLG_DO_SAVE;
@@ -669,8 +680,9 @@ static void on_initial_event(struct dlg_tx *tx, enum dlg_tx_event event, struct 
 }
 
 /* Both contacts become what request and reply said, unless a later refresh has taken effect: a
- * 2xx may be repeated. */
-static void refresh_locked(struct dlg_tx *tx, struct dlg_str *of_request, struct dlg_str *of_reply)
+ * 2xx may be repeated, which is another chance for what was `lost`. */
+static void refresh_locked(struct dlg_tx *tx, struct dlg_str *of_request, struct dlg_str *of_reply,
+			   int lost)
 {
 	struct dlg_cell *dlg = tx->dlg;
 	struct dlg_leg *leg = tx->leg;
@@ -680,7 +692,9 @@ static void refresh_locked(struct dlg_tx *tx, struct dlg_str *of_request, struct
 
 	if (tx->refreshed || (leg && tx->cseq < leg->refresh_cseq[tx->dir]))
 		return;
-	tx->refreshed = 1;
+	tx->refreshed = !lost;
+	if (lost)
+		dlg->flags |= DLG_F_ROUTING_LOST;
 	if (caller->len)
 		set_text(&dlg->caller_contact, &dlg->caller_contact_len, caller);
 	if (!leg)
@@ -693,12 +707,15 @@ static void refresh_locked(struct dlg_tx *tx, struct dlg_str *of_request, struct
 /* A 2xx to a target refresh request (RFC 3261 12.2.1.2, 12.2.2). */
 static void refresh_targets(struct dlg_tx *tx, struct host_msg *rpl)
 {
-	struct dlg_str of_request = shared_copy((struct dlg_str){ tx->contact, tx->contact_len });
+	struct dlg_str said = { tx->contact, tx->contact_len };
 	struct host_walk walk = { 0 };
-	struct dlg_str of_reply = shared_copy(rpl ? contact_of(rpl, &walk) : DLG_STR_NONE);
+	int request_lost, reply_lost;
+	struct dlg_str of_request = shared_copy(said, &request_lost);
+	struct dlg_str of_reply =
+		shared_copy(rpl ? contact_of(rpl, &walk) : DLG_STR_NONE, &reply_lost);
 
 	dlg_hash_lock(tx->dlg);
-	refresh_locked(tx, &of_request, &of_reply);
+	refresh_locked(tx, &of_request, &of_reply, request_lost || reply_lost);
 	dlg_hash_unlock(tx->dlg);
 	dlg_db_changed(tx->dlg);
 	shared_free(of_request);
@@ -775,11 +792,30 @@ static void lift_ack_limit(struct host_msg *msg, const struct dlg_ctx *ctx)
 	dlg_hash_put(dlg, DLG_BY_MESSAGE);
 }
 
+/* Nothing tells us whether a 2xx to it will change the contacts. */
+static void lose_refresh(struct dlg_cell *dlg)
+{
+	dlg_hash_lock(dlg);
+	dlg->flags |= DLG_F_ROUTING_LOST;
+	dlg_hash_unlock(dlg);
+}
+
+/* A sequential request without a transaction of ours to follow it. */
+static void pass_alone(struct host_msg *msg, const struct dlg_ctx *ctx)
+{
+	enum host_method method = (enum host_method)ctx->method;
+	uint32_t lifetime = 0;
+	uint8_t passed = 0; /* nobody else has this message */
+
+	custom_timeout(msg, &lifetime);
+	if (refreshes_target(method))
+		lose_refresh(ctx->dlg);
+	pass(ctx->dlg, ctx->leg, (enum dlg_dir)ctx->dir, method, ctx->cseq, msg, lifetime, &passed);
+}
+
 void dlg_handlers_msg_end(struct host_msg *msg, struct dlg_ctx *ctx, int forwarded)
 {
 	struct dlg_cell *dlg;
-	uint32_t lifetime = 0;
-	uint8_t passed = 0; /* nobody else has this message */
 	int created = ctx->created;
 
 	if (forwarded && !ctx->dlg)
@@ -789,11 +825,8 @@ void dlg_handlers_msg_end(struct host_msg *msg, struct dlg_ctx *ctx, int forward
 		lift_ack_limit(msg, ctx);
 	if (dlg && created && ctx->attached)
 		announce(dlg, msg);
-	if (dlg && !created && forwarded && !ctx->attached) {
-		custom_timeout(msg, &lifetime);
-		pass(dlg, ctx->leg, (enum dlg_dir)ctx->dir, (enum host_method)ctx->method,
-		     ctx->cseq, msg, lifetime, &passed);
-	}
+	if (dlg && !created && forwarded && !ctx->attached)
+		pass_alone(msg, ctx);
 	*ctx = (struct dlg_ctx){ 0 };
 	dlg_hash_put_last(dlg, DLG_BY_MESSAGE, created ? abandon_locked : NULL);
 }

@@ -96,6 +96,9 @@ enum { /* dlg_cell.flags */
 	DLG_F_END_WANTED = 1 << 7,  /* the timer process is to end the call at its next tick */
 	DLG_F_KILLED = 1 << 8,      /* ended by us: whoever answers late gets a BYE */
 	DLG_F_RESTORED = 1 << 9,    /* what happened just before the restart may be missing */
+	/* a contact or a route set could not be kept up to date: requests are not compared with
+	 * them, and our BYEs go by the last that is known */
+	DLG_F_ROUTING_LOST = 1 << 10,
 };
 
 /* who ended the call */

@@ -255,12 +255,19 @@ static int cseq_ok_locked(const struct claim *c)
 	return c->ctx->cseq > leg->cseq[dir];
 }
 
+static int is_routing_lost(const struct claim *c)
+{
+	return c->ctx->dlg->flags & DLG_F_ROUTING_LOST;
+}
+
 static int target_ok_locked(const struct claim *c)
 {
 	const struct dlg_cell *dlg = c->ctx->dlg;
 	const struct dlg_leg *leg = c->ctx->leg;
 	struct dlg_str known = { dlg->caller_contact, dlg->caller_contact_len };
 
+	if (is_routing_lost(c))
+		return 1;
 	if (c->ctx->dir == DLG_DIR_DOWNSTREAM)
 		known = leg ? (struct dlg_str){ leg->contact, leg->contact_len } : DLG_STR_NONE;
 	return !known.len || dlg_route_uri_eq(known, c->target);
@@ -274,6 +281,8 @@ static int routes_ok_locked(const struct claim *c)
 	struct dlg_str a, b;
 	int more_a, more_b;
 
+	if (is_routing_lost(c))
+		return 1;
 	if (c->ctx->dir == DLG_DIR_DOWNSTREAM) {
 		if (!leg)
 			return 1;

@@ -318,6 +318,161 @@ START_TEST(every_allocation_may_fail_with_a_database)
 }
 END_TEST
 
+/* ---- one allocation fails, and the call goes on ---- */
+
+static void move_parties(int port)
+{
+	snprintf(call.contact, sizeof(call.contact), "sip:alice@127.0.0.88:%d", port);
+	snprintf(call.leg[0].contact, sizeof(call.leg[0].contact), "sip:bob@127.0.0.88:%d", port);
+}
+
+/* Both have new contacts from now on. */
+static void refresh(enum host_method method, enum dlg_dir way, int port)
+{
+	char target[128];
+	struct sim_request r = { .method = method, .dir = way, .ruri = target };
+	struct sim_result res;
+
+	snprintf(target, sizeof(target), "%s",
+		 way == DLG_DIR_UPSTREAM ? call.contact : call.leg[0].contact);
+	move_parties(port);
+	res = sim_step(&call, &r, &(struct sim_script){ 0 });
+	sim_reply(&call, res.tx, 0, 200);
+	free_tx(res);
+}
+
+/* Whatever was refused, the call is tracked and its party's request fits, or it is not tracked. */
+static void check_fits(enum host_method method, enum dlg_dir way, const char *when)
+{
+	static const struct sim_script drop = { .fate = SIM_DROP, .validate = 1 };
+	struct sim_result res =
+		sim_step(&call, &(struct sim_request){ .method = method, .dir = way }, &drop);
+
+	ck_assert_msg(!res.status || res.validated == 1, "%s, way %d, method %d: %s", when, way, method,
+		      sim_log_find(HOST_INFO, "does not fit"));
+}
+
+static void check_byes_fit(const char *when)
+{
+	check_fits(HOST_BYE, DLG_DIR_DOWNSTREAM, when);
+	check_fits(HOST_BYE, DLG_DIR_UPSTREAM, when);
+}
+
+static void with_one_failure(long nth)
+{
+	sim_faults.mem_fail = nth;
+	sim_invite(&call);
+	sim_answer(&call, 0, 180);
+	check_fits(HOST_PRACK, DLG_DIR_DOWNSTREAM, "ringing");
+	sim_answer(&call, 0, 200);
+	sim_ack(&call, 0);
+	check_byes_fit("answered");
+	refresh(HOST_INVITE, DLG_DIR_DOWNSTREAM, 7000);
+	check_byes_fit("refreshed by the caller");
+	refresh(HOST_UPDATE, DLG_DIR_UPSTREAM, 7001);
+	check_byes_fit("refreshed by the callee");
+	check_rules();
+}
+
+static void begin_with_routes(void)
+{
+	sim_call_init(&call, 1);
+	snprintf(call.routes, sizeof(call.routes), "<sip:127.0.0.4;lr>");
+	snprintf(call.leg[0].routes, sizeof(call.leg[0].routes), "<sip:127.0.0.6;lr>");
+}
+
+START_TEST(after_a_failure_the_parties_requests_still_fit)
+{
+	uint64_t refused;
+	long nth = 0;
+
+	start();
+	do {
+		refused = sim_shm.failed;
+		begin_with_routes();
+		with_one_failure(++nth);
+		clean_up();
+		ck_assert_msg(!sim_violated(), "%ld: %s", nth, sim_violated());
+	} while (sim_shm.failed > refused);
+	ck_assert_int_gt(nth, 10);
+}
+END_TEST
+
+/* What the 180 said is the best that is known when the copy of the 2xx is lost. */
+static void check_own_byes(void)
+{
+	const struct dlg_cell *seen = sim_peek(&call);
+	struct dlg_cell *dlg = dlg_hash_get(seen->h_entry, seen->h_id, DLG_BY_LOCAL);
+	const char *why;
+	unsigned n = 0;
+
+	ck_assert_int_eq(dlg_handlers_end(dlg, DLG_STR_NONE, &why), 0);
+	dlg_hash_put(dlg, DLG_BY_LOCAL);
+	for (const struct sim_sent *s = sim_sent_list(); s; s = s->next, n++) {
+		int down = !strcmp(s->to_tag, call.leg[0].tag);
+
+		ck_assert_str_eq(s->target, down ? call.leg[0].contact : call.contact);
+		ck_assert_str_eq(s->route_set, down ? call.leg[0].routes : call.routes);
+	}
+	ck_assert_uint_eq(n, 2);
+}
+
+START_TEST(after_a_failure_our_byes_go_the_way_that_is_known)
+{
+	uint64_t refused;
+	long nth = 0;
+
+	start();
+	do {
+		refused = sim_shm.failed;
+		begin_with_routes();
+		sim_invite(&call);
+		sim_answer(&call, 0, 180);
+		sim_faults.mem_fail = ++nth;
+		sim_answer(&call, 0, 200);
+		sim_faults_off();
+		sim_ack(&call, 0);
+		check_own_byes();
+		clean_up();
+	} while (sim_shm.failed > refused);
+	ck_assert_int_gt(nth, 3);
+}
+END_TEST
+
+START_TEST(a_repeated_2xx_makes_up_for_a_refresh_that_was_lost)
+{
+	struct sim_request r = { .method = HOST_INVITE, .contact = "sip:alice@127.0.0.88:7000" };
+	struct sim_result res;
+
+	start();
+	begin_with_routes();
+	sim_talk(&call);
+	res = sim_step(&call, &r, &sim_checked);
+	sim_faults.mem_fail = 1;
+	sim_reply(&call, res.tx, 0, 200);
+	snprintf(call.contact, sizeof(call.contact), "%s", r.contact);
+	sim_reply(&call, res.tx, 0, 200);
+	free_tx(res);
+	check_own_byes();
+	clean_up();
+}
+END_TEST
+
+/* Its 2xx passes unseen. */
+START_TEST(a_refresh_without_a_transaction_leaves_the_contacts_unknown)
+{
+	struct sim_script stateless = { .fate = SIM_STATELESS };
+
+	start();
+	begin_with_routes();
+	sim_talk(&call);
+	sim_step(&call, &(struct sim_request){ .method = HOST_UPDATE }, &stateless);
+	move_parties(7000);
+	check_byes_fit("after an UPDATE that was forwarded without a transaction");
+	clean_up();
+}
+END_TEST
+
 START_TEST(refused_dialogs_are_counted_and_calls_go_on)
 {
 	struct host_tx *t;
@@ -380,6 +535,10 @@ int main(void)
 	tcase_set_timeout(tcase, 120);
 	tcase_add_loop_test(tcase, every_allocation_may_fail, 0, SCENARIOS);
 	tcase_add_loop_test(tcase, every_allocation_may_fail_with_a_database, 0, SCENARIOS);
+	tcase_add_test(tcase, after_a_failure_the_parties_requests_still_fit);
+	tcase_add_test(tcase, after_a_failure_our_byes_go_the_way_that_is_known);
+	tcase_add_test(tcase, a_repeated_2xx_makes_up_for_a_refresh_that_was_lost);
+	tcase_add_test(tcase, a_refresh_without_a_transaction_leaves_the_contacts_unknown);
 	tcase_add_test(tcase, refused_dialogs_are_counted_and_calls_go_on);
 	tcase_add_test(tcase, the_hosts_memory_may_run_out);
 	tcase_add_loop_test(tcase, start_without_memory_fails_cleanly, 0, 40);

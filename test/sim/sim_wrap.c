@@ -190,11 +190,16 @@ int __wrap_host_send_within(const struct host_request *req, void *token)
 
 /* ---- failing allocations, planted defects ---- */
 
+static int is_the_one(void)
+{
+	return sim_faults.mem_fail && !--sim_faults.mem_fail;
+}
+
 void *__wrap_dlg_mem_alloc(size_t size)
 {
 	void *piece;
 
-	if (sim_faults.mem_allow == 0 || sim_one_in(sim_faults.mem_one_in)) {
+	if (is_the_one() || sim_faults.mem_allow == 0 || sim_one_in(sim_faults.mem_one_in)) {
 		sim_shm.failed++;
 		return NULL;
 	}
