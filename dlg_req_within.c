@@ -106,12 +106,14 @@ static void copy_target(struct dlg_buf *out, const char *s, size_t len)
 }
 
 /* The next number to use in the name of a party: beyond its own last one and our last one.
- * Theirs is not touched: a request of the party itself may be on its way. */
+ * Theirs is not touched: a request of the party itself may be on its way. When a party has used up
+ * the numbers that RFC 3261 8.1.1.5 allows (below 2^31), ours are beyond: a number for the second
+ * time would be a retransmission, or refused (12.2.2). */
 static uint32_t use_cseq(struct dlg_leg *leg, enum dlg_dir dir)
 {
 	uint32_t last = leg->cseq[dir] > leg->own_cseq[dir] ? leg->cseq[dir] : leg->own_cseq[dir];
 
-	leg->own_cseq[dir] = last < INT32_MAX ? last + 1 : last;
+	leg->own_cseq[dir] = last < UINT32_MAX ? last + 1 : last;
 	return leg->own_cseq[dir];
 }
 

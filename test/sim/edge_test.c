@@ -391,6 +391,42 @@ START_TEST(numbers_beyond_31_bits_never_fit)
 }
 END_TEST
 
+static void say_with(enum dlg_dir dir, uint32_t cseq)
+{
+	pass_and_forget((struct sim_request){ .method = HOST_OTHER, .dir = dir, .cseq = cseq });
+}
+
+START_TEST(our_byes_are_above_the_highest_number_of_a_party)
+{
+	start();
+	sim_talk(&call);
+	say_with(DLG_DIR_DOWNSTREAM, INT32_MAX);
+	say_with(DLG_DIR_UPSTREAM, INT32_MAX - 1);
+	for (uint32_t tries = 1; tries <= 2; tries++) {
+		sim_faults.send_fail_mask = tries < 2 ? 3 : 0;
+		ck_assert_int_eq(end_by_us(), tries < 2 ? -1 : 0);
+	}
+	ck_assert_uint_eq(bye_to(call.leg[0].tag, call.from_tag)->cseq, INT32_MAX + 2u);
+	ck_assert_uint_eq(bye_to(call.from_tag, call.leg[0].tag)->cseq, INT32_MAX + 1u);
+	finish();
+}
+END_TEST
+
+/* Where numbers cannot grow any more, as a restored call could have it. */
+START_TEST(our_numbers_never_begin_again)
+{
+	struct dlg_leg *leg;
+
+	start();
+	sim_talk(&call);
+	leg = sim_peek(&call)->legs;
+	leg->own_cseq[DLG_DIR_DOWNSTREAM] = UINT32_MAX;
+	ck_assert_int_eq(end_by_us(), 0);
+	ck_assert_uint_eq(bye_to(call.leg[0].tag, call.from_tag)->cseq, UINT32_MAX);
+	finish();
+}
+END_TEST
+
 static void invite_numbered(enum sim_create how, uint32_t cseq)
 {
 	struct sim_script script = { .create = how, .record_route = 1 };
@@ -1203,6 +1239,8 @@ int main(void)
 			    a_bye_that_crosses_ours_still_fits,
 			    byes_that_could_not_be_sent_use_up_no_number_of_a_party,
 			    numbers_beyond_31_bits_never_fit,
+			    our_byes_are_above_the_highest_number_of_a_party,
+			    our_numbers_never_begin_again,
 			    an_invite_with_such_a_number_creates_no_dialog,
 			    a_repeated_2xx_does_not_turn_contacts_back,
 			    a_late_2xx_does_not_turn_contacts_back,
