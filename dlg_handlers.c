@@ -280,23 +280,34 @@ static void attach(struct host_msg *msg, struct dlg_ctx *ctx, struct host_tx *t)
 
 /* ---- initial requests ---- */
 
-static void add_cookie(struct host_msg *msg, const struct dlg_cell *dlg)
+static int add_cookie(struct host_msg *msg, const struct dlg_cell *dlg)
 {
 	struct dlg_buf param = { 0 };
 	char cookie[DLG_COOKIE_MAX];
 	size_t len;
+	int ret;
 
-	if (dialog_conf.dlg_match_mode == DIALOG_DID_NONE)
-		return;
 	len = dlg_cookie_print(cookie, dlg->h_entry, dlg->h_id);
 	dlg_buf_add(&param, DLG_STR(";"));
 	dlg_buf_add(&param, dlg_str_of(dialog_conf.rr_param));
 	dlg_buf_add(&param, DLG_STR("="));
 	dlg_buf_add(&param, (struct dlg_str){ cookie, len });
-	if (param.failed || host_rr_add(msg, dlg_buf_view(&param)) < 0)
-		HOST_LOG(HOST_ERROR, "%s: the cookie could not be added to Record-Route",
-			 dlg_hash_name(dlg));
+	ret = param.failed ? -1 : host_rr_add(msg, dlg_buf_view(&param));
 	dlg_buf_free(&param);
+	return ret;
+}
+
+/* 0; -1 when no later request could be matched: the dialog would count as a call for its whole
+ * lifetime, however soon that call is over. */
+static int make_matchable(struct host_msg *msg, const struct dlg_cell *dlg)
+{
+	int only = dialog_conf.dlg_match_mode == DIALOG_DID_ONLY;
+
+	if (dialog_conf.dlg_match_mode == DIALOG_DID_NONE || add_cookie(msg, dlg) == 0)
+		return 0;
+	HOST_LOG(HOST_ERROR, "%s: the cookie could not be added to Record-Route%s", dlg_hash_name(dlg),
+		 only ? ": the call is not tracked" : "");
+	return only ? -1 : 0;
 }
 
 static int insert(struct host_msg *msg, const struct host_info *info, struct dlg_cell **dlg)
@@ -328,24 +339,34 @@ static void abandon_locked(struct dlg_cell *dlg)
 		apply_locked(dlg, DLG_EV_ABANDON, DLG_END_PROXY, 0);
 }
 
+/* insert(), and the cookie is added. */
+static int insert_matchable(struct host_msg *msg, const struct host_info *info,
+			    struct dlg_cell **dlg)
+{
+	int ret = insert(msg, info, dlg);
+
+	if (ret < 0)
+		HOST_LOG(HOST_ERROR, "no memory: the call %.*s is not tracked",
+			 DLG_STR_ARG(info->call_id));
+	if (ret > 0 && make_matchable(msg, *dlg) == 0)
+		return 1;
+	if (ret >= 0) /* not ours, or of no use */
+		dlg_hash_put_last(*dlg, DLG_BY_MESSAGE, abandon_locked);
+	return ret > 0 ? -1 : ret;
+}
+
 /* 1; 0: another worker's script is dealing with this INVITE; -1 no memory. */
 static int create(struct host_msg *msg, struct dlg_ctx *ctx, const struct host_info *info)
 {
 	struct dlg_cell *dlg;
-	int ret = insert(msg, info, &dlg);
+	int ret = insert_matchable(msg, info, &dlg);
 
-	if (ret < 0) {
+	if (ret < 0)
 		dlg_state_count(&dlg_state_counters()->refused);
-		HOST_LOG(HOST_ERROR, "no memory: the call %.*s is not tracked",
-			 DLG_STR_ARG(info->call_id));
-	}
-	if (ret == 0)
-		dlg_hash_put_last(dlg, DLG_BY_MESSAGE, abandon_locked);
 	if (ret < 1)
 		return ret;
 	*ctx = (struct dlg_ctx){ .dlg = dlg, .dir = DLG_DIR_DOWNSTREAM, .method = HOST_INVITE,
 				 .created = 1, .searched = 1, .cseq = info->cseq };
-	add_cookie(msg, dlg);
 	return 1;
 }
 

@@ -51,7 +51,7 @@ enum dlg_tx_event {
 };
 
 /* create_dialog() (manual 1.6.1). 1: created now or before; -1: not an initial INVITE, or a bad
- * one, or no memory; 0: a retransmission that the transaction layer has absorbed, or whose original
+ * one, or no memory for the dialog or, in match mode 0, its cookie; 0: a retransmission that the transaction layer has absorbed, or whose original
  * is still in another worker's script: the script must stop. */
 int dlg_handlers_create(struct host_msg *msg);
 

@@ -130,7 +130,7 @@ struct dlg_counters {
 	uint64_t restored;  /* read from the database at start */
 	uint64_t failed;    /* negative final answer to the INVITE */
 	uint64_t expired;   /* setup, ACK or lifetime limit reached */
-	uint64_t refused;   /* not created for want of memory or for a bad request */
+	uint64_t refused;   /* not created for want of memory or of a cookie */
 	uint64_t forged;    /* cookies that were malformed, unknown or of another call */
 	uint32_t takeovers; /* locks taken over from processes that died */
 	uint64_t overdue;   /* dialogs found beyond their deadline because somebody held them */

@@ -451,6 +451,51 @@ START_TEST(an_invite_with_such_a_number_creates_no_dialog)
 }
 END_TEST
 
+/* ---- a cookie that could not be added ---- */
+
+static void talk_without_cookie(enum sim_create how, int mode)
+{
+	struct sim_script script = { .create = how, .record_route = 1 };
+
+	dialog_conf.dlg_match_mode = mode;
+	sim_faults.rr_one_in = 1;
+	sim_step(&call, &(struct sim_request){ .method = HOST_INVITE, .initial = 1 }, &script);
+	sim_faults_off();
+	sim_answer(&call, 0, 200);
+	sim_ack(&call, 0);
+	sim_gone(&call);
+}
+
+START_TEST(without_its_cookie_a_call_is_not_tracked)
+{
+	start();
+	for (int how = SIM_CREATE_BEFORE; how <= SIM_CREATE_FLAG; how++) {
+		sim_call_init(&call, 1 + (unsigned)how);
+		talk_without_cookie((enum sim_create)how, 0);
+		expect(0);
+		ck_assert_uint_eq(dlg_state_active(), 0);
+		sim_within(&call, HOST_BYE, DLG_DIR_DOWNSTREAM, 0, 200);
+	}
+	ck_assert_uint_eq(dlg_state_counters()->refused, 3);
+	ck_assert_uint_eq(dlg_state_counters()->ended[DLG_REASON_abandoned], 3);
+	ck_assert_uint_eq(dialog_stat_failed_dialogs(), 0);
+	ck_assert_ptr_nonnull(sim_log_find(HOST_ERROR, "the call is not tracked"));
+	finish();
+}
+END_TEST
+
+START_TEST(but_it_is_where_it_can_be_found_otherwise)
+{
+	start();
+	talk_without_cookie(SIM_CREATE_BEFORE, 1);
+	ck_assert_uint_eq(dlg_state_active(), 1);
+	ck_assert_int_eq(sim_within(&call, HOST_BYE, DLG_DIR_DOWNSTREAM, 0, 200).status, 5);
+	ck_assert_uint_eq(dlg_state_active(), 0);
+	ck_assert_uint_eq(dlg_state_counters()->refused, 0);
+	finish();
+}
+END_TEST
+
 /* ---- contacts ---- */
 
 #define NEW_ALICE "sip:alice@127.0.0.8:6000"
@@ -1242,6 +1287,8 @@ int main(void)
 			    our_byes_are_above_the_highest_number_of_a_party,
 			    our_numbers_never_begin_again,
 			    an_invite_with_such_a_number_creates_no_dialog,
+			    without_its_cookie_a_call_is_not_tracked,
+			    but_it_is_where_it_can_be_found_otherwise,
 			    a_repeated_2xx_does_not_turn_contacts_back,
 			    a_late_2xx_does_not_turn_contacts_back,
 			    only_a_refresh_that_passed_opens_the_way_to_a_new_contact,
