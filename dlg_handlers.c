@@ -158,6 +158,7 @@ static DLG_LOCK_PROCESS_LOCAL int delivering;
 static void want_end_locked(struct dlg_cell *dlg)
 {
 	dlg->flags |= DLG_F_END_WANTED;
+	dlg->end_tries = 0;
 	dlg_state_hurry_locked(dlg);
 }
 
@@ -1046,50 +1047,66 @@ static int ends_with_bye_locked(const struct dlg_cell *dlg)
 	       dlg_state_rule((enum dlg_state)dlg->state, DLG_EV_TIMEOUT)->actions & DLG_DO_SEND_BYES;
 }
 
-/* Leave its BYEs to a later tick, or to the process that may wait. Entry lock held. */
-static int put_off_locked(struct dlg_cell *dlg, int may_send, int may_wait)
+/* Leave its BYEs to the process that may wait. Entry lock held. */
+static int pass_on_locked(struct dlg_cell *dlg)
 {
-	int ends = ends_with_bye_locked(dlg);
-
-	if (!may_wait && (ends || dlg->flags & DLG_F_END_WANTED) &&
-	    dlg_req_within_may_wait_locked(dlg)) {
-		dlg_timer_pass_on_locked(dlg);
-		return 1;
-	}
-	if (!ends || may_send || dlg->flags & DLG_F_END_WANTED)
+	if ((!(dlg->flags & DLG_F_END_WANTED) && !ends_with_bye_locked(dlg)) ||
+	    !dlg_req_within_may_wait_locked(dlg))
 		return 0;
-	dlg_timer_arm_locked(dlg, dlg_timer_next());
+	dlg_timer_pass_on_locked(dlg);
 	return 1;
 }
 
-/* What the timer finds: nothing (re-armed meanwhile), a wish to end the call, or a limit
- * reached. Entry lock held. */
-static uint32_t due_locked(struct dlg_cell *dlg, int *end_wanted)
+/* What the timer has to do. */
+struct due {
+	uint32_t actions; /* a limit was reached */
+	int wish;         /* somebody wishes to end the call */
+	int again;        /* and that failed before */
+};
+
+/* What could not be sent a second ago may be a lot: that goes out at the rate of the limits. Entry
+ * lock held. */
+static void take_wish_locked(struct dlg_cell *dlg, int may_send, struct due *due)
 {
-	*end_wanted = (dlg->flags & DLG_F_END_WANTED) != 0;
-	dlg->flags &= (uint16_t)~DLG_F_END_WANTED;
-	if (*end_wanted) {
-		dlg_state_rearm_locked(dlg);
-		return 0;
+	due->again = dlg->end_tries > 0;
+	due->wish = may_send || !due->again;
+	if (!due->wish) {
+		dlg_timer_arm_locked(dlg, dlg_timer_next());
+		return;
 	}
+	dlg->flags &= (uint16_t)~DLG_F_END_WANTED;
+	dlg_state_rearm_locked(dlg);
+}
+
+/* The actions of a limit, or 0: the timer was re-armed meanwhile, or the limit has to wait. Entry
+ * lock held. */
+static uint32_t limit_locked(struct dlg_cell *dlg, int may_send)
+{
 	if (dlg_timer_left(dlg->timer.deadline))
 		return 0;
+	if (!may_send && ends_with_bye_locked(dlg)) {
+		dlg_timer_arm_locked(dlg, dlg_timer_next());
+		return 0;
+	}
 	if (dlg->state != DLG_STATE_DELETED &&
 	    (!dlg->start_time || dlg->flags & DLG_F_BYE_ON_TIMEOUT))
 		dlg->flags |= DLG_F_KILLED; /* a late answer gets a BYE */
 	return apply_locked(dlg, DLG_EV_TIMEOUT, DLG_END_PROXY, dlg->start_time ? 0 : 408);
 }
 
-static uint32_t due(struct dlg_cell *dlg, int may_send, int may_wait, int *end_wanted)
+static struct due due(struct dlg_cell *dlg, int may_send, int may_wait)
 {
-	uint32_t actions = 0;
+	struct due due = { 0 };
 
-	*end_wanted = 0;
 	dlg_hash_lock(dlg);
-	if (!put_off_locked(dlg, may_send, may_wait))
-		actions = due_locked(dlg, end_wanted);
+	if (!may_wait && pass_on_locked(dlg))
+		due.actions = 0;
+	else if (dlg->flags & DLG_F_END_WANTED)
+		take_wish_locked(dlg, may_send, &due);
+	else
+		due.actions = limit_locked(dlg, may_send);
 	dlg_hash_unlock(dlg);
-	return actions;
+	return due;
 }
 
 /* Is the dialog overdue for the first time? */
@@ -1117,53 +1134,74 @@ static void report_overdue(struct dlg_cell *dlg)
 	HOST_LOG(HOST_WARNING, "%s: ended but still held by %s", dlg_hash_name(dlg), holders);
 }
 
-/* Next second, unless that is beyond its limit: then the limit ends it. */
-static void want_again(struct dlg_cell *dlg)
+/* BYEs that cannot be sent for want of memory are tried for a good minute: not for ever, because it
+ * may be their contacts that are unfit. */
+enum { BYE_TRIES = 20, BYE_WAIT_MAX_S = 4 };
+
+static uint32_t limit_of(const struct dlg_cell *dlg)
 {
-	dlg_hash_lock(dlg);
-	if (dlg->state != DLG_STATE_DELETED && dlg_timer_left(dlg->expires) > 1) {
-		dlg->flags |= DLG_F_END_WANTED;
-		dlg_timer_arm_locked(dlg, dlg_timer_after(1));
-	}
-	dlg_hash_unlock(dlg);
+	return dlg->ack_by < dlg->expires ? dlg->ack_by : dlg->expires;
 }
 
-static void end_as_wished(struct dlg_cell *dlg, enum dlg_state state)
+/* Is somebody to be told, and does no limit come sooner that ends the call anyway? A name that was not
+ * found would make others wait once more. Entry lock held. */
+static int is_worth_waiting_locked(const struct dlg_cell *dlg, uint32_t seconds)
 {
-	const char *why;
+	unsigned acked;
 
-	if (end_now(dlg, DLG_STR_NONE, &why) == 0)
-		return;
-	HOST_LOG(HOST_DEBUG, "%s: could not be ended: %s", dlg_hash_name(dlg), why);
-	if (!is_answered(state))
-		want_again(dlg); /* it is being answered at this moment */
+	if (dlg_req_within_may_wait_locked(dlg))
+		return 0;
+	if (dlg->state == DLG_STATE_DELETED)
+		return dlg->end_tries < BYE_TRIES && dlg_hash_live_legs_locked(dlg, NULL, &acked);
+	if (is_answered((enum dlg_state)dlg->state) && dlg->end_tries == BYE_TRIES)
+		return 0;
+	return dlg_timer_left(limit_of(dlg)) > seconds;
+}
+
+/* Next second, and then a bit less often: it is being answered at this moment, or there was no
+ * memory. */
+static void want_again(struct dlg_cell *dlg)
+{
+	uint32_t seconds;
+
+	dlg_hash_lock(dlg);
+	seconds = dlg->end_tries < 2 ? 1u << dlg->end_tries : BYE_WAIT_MAX_S;
+	if (is_worth_waiting_locked(dlg, seconds)) {
+		dlg->flags |= DLG_F_END_WANTED;
+		if (dlg->end_tries < BYE_TRIES)
+			dlg->end_tries++;
+		dlg_timer_arm_locked(dlg, dlg_timer_after(seconds));
+	}
+	dlg_hash_unlock(dlg);
 }
 
 /* By a callback, or for a party that answered after the end. */
 static void end_as_wanted(struct dlg_cell *dlg)
 {
-	enum dlg_state state = state_of(dlg);
+	const char *why;
 
-	if (state == DLG_STATE_DELETED)
+	if (state_of(dlg) == DLG_STATE_DELETED)
 		dlg_req_within_byes(dlg, DLG_STR_NONE, NULL);
-	else
-		end_as_wished(dlg, state);
+	else if (end_now(dlg, DLG_STR_NONE, &why) < 0)
+		HOST_LOG(HOST_DEBUG, "%s: could not be ended: %s", dlg_hash_name(dlg), why);
 }
 
 int dlg_handlers_on_timeout(struct dlg_cell *dlg, int may_send, int may_wait)
 {
-	int end_wanted, sent;
-	uint32_t actions = due(dlg, may_send, may_wait, &end_wanted);
+	struct due d = due(dlg, may_send, may_wait);
+	int sent;
 
-	if (actions & DLG_DO_FREE) {
+	if (d.actions & DLG_DO_FREE) {
 		report_overdue(dlg);
 		dlg_hash_release(dlg);
 		return 0;
 	}
-	sent = sends_byes(dlg, actions);
-	follow_up(dlg, actions, NULL);
-	if (end_wanted)
+	sent = sends_byes(dlg, d.actions);
+	follow_up(dlg, d.actions, NULL);
+	if (d.wish)
 		end_as_wanted(dlg);
+	if (d.wish || sent)
+		want_again(dlg);
 	dlg_hash_put(dlg, DLG_BY_LOCAL);
-	return sent;
+	return sent || (d.wish && d.again);
 }

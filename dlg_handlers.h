@@ -91,8 +91,8 @@ int dlg_handlers_validate(struct host_msg *msg);
 
 /* End a call (manual 1.8.3). Answered: BYEs; before: a final error and CANCELs. Called from a
  * callback about a transaction, it is carried out by the timer process within two seconds, so
- * that nothing of ours overtakes the message in hand; extra headers are refused then. The caller
- * holds a reference. Returns 0, or -1 with a reason in *why: ended already, nothing could be
+ * that nothing of ours overtakes the message in hand, or tried again for about a minute while nothing
+ * can be sent; extra headers are refused then. The caller holds a reference. Returns 0, or -1 with a reason in *why: ended already, nothing could be
  * sent, no transaction yet. */
 int dlg_handlers_end(struct dlg_cell *dlg, struct dlg_str headers, const char **why);
 
@@ -101,9 +101,9 @@ int dlg_handlers_end(struct dlg_cell *dlg, struct dlg_str headers, const char **
 void dlg_handlers_call_back(struct dlg_cell *dlg, int type);
 
 /* The dialog's timer is due (dlg_timer.c). The caller's reference (DLG_BY_LOCAL) is consumed. A call
- * that would be ended with BYE waits for the next tick unless `may_send`, and is passed on to the second
- * wheel when its parties' hosts must be looked up, unless this process `may_wait`. Returns 1 when one
- * was ended so, else 0. */
+ * that would be ended with BYE, or again, waits for the next tick unless `may_send`, and is passed on to
+ * the second wheel when its parties' hosts must be looked up, unless this process `may_wait`. Returns
+ * 1 when BYEs were made so, else 0. Those that could not be sent are tried again, for about a minute. */
 int dlg_handlers_on_timeout(struct dlg_cell *dlg, int may_send, int may_wait);
 
 #endif

@@ -120,6 +120,7 @@ struct dlg_cell {
 	uint16_t end_code;           /* final status of a failed INVITE, or 0 */
 	uint16_t caller_contact_len;
 	uint16_t n_members;
+	uint16_t end_tries;          /* of the timer process, to carry out DLG_F_END_WANTED */
 	uint32_t refs[DLG_HOLDERS];  /* dlg_hash.c only */
 	uint32_t user_flags;         /* manual 1.6.7, 1.9.4 */
 	uint32_t lifetime;           /* seconds */

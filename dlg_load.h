@@ -124,8 +124,9 @@ struct dlg_api {
 	/* End the call: BYEs to both sides when answered, a final error and CANCELs before.
 	 * `headers`: NULL or header lines for the BYEs. Called from a callback about a request
 	 * or reply, so that nothing overtakes the message in hand, or from DLGCB_SAVED or
-	 * DLGCB_LOADED, it is carried out within two seconds; `headers` must be NULL then. 0, or
-	 * -1 when it has ended already or nothing could be sent. */
+	 * DLGCB_LOADED, it is carried out within two seconds (without memory for BYEs it is tried
+	 * again for about a minute); `headers` must be NULL then. 0, or -1 when it has ended
+	 * already or nothing could be sent. */
 	int (*end)(struct dlg_cell *dlg, const char *headers);
 
 	/* Values of the dialog, as $dlg_val(name). set: 0 or -1; value NULL removes. get: copies

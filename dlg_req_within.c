@@ -23,6 +23,7 @@ struct plan {
 	struct dlg_leg *leg;
 	unsigned next;  /* number of the leg after it */
 	uint64_t taken; /* legs by number: ours to settle, whoever else is ending the call */
+	uint64_t told;  /* of them, those of which a party has its BYE */
 	uint32_t cseq[3];
 	struct dlg_buf target[3];
 };
@@ -148,14 +149,16 @@ static int take_leg(struct dlg_cell *dlg, struct plan *plan)
 	return got;
 }
 
-/* The legs whose BYEs were made have ended; or, when nothing could be sent, the call goes on, but
- * for legs that a party has ended meanwhile. */
-static void settle_legs(struct dlg_cell *dlg, uint64_t taken, enum dlg_leg_state state)
+/* A leg of which a party was told has ended. The others go on and may be ended again, but for those
+ * that a party has ended meanwhile. */
+static void settle_legs(struct dlg_cell *dlg, const struct plan *plan)
 {
+	uint64_t taken = plan->taken, told = plan->told;
+
 	dlg_hash_lock(dlg);
-	for (struct dlg_leg *leg = dlg->legs; taken; leg = leg->next, taken >>= 1) {
+	for (struct dlg_leg *leg = dlg->legs; taken; leg = leg->next, taken >>= 1, told >>= 1) {
 		if (taken & 1 && leg->state == DLG_LEG_ENDING)
-			leg->state = (uint8_t)state;
+			leg->state = told & 1 ? DLG_LEG_ENDED : DLG_LEG_ANSWERED;
 	}
 	dlg_hash_unlock(dlg);
 }
@@ -247,6 +250,17 @@ static int send_bye(struct dlg_cell *dlg, const struct plan *plan, enum dlg_dir 
 	return 0;
 }
 
+/* Both parties of the leg. Returns how many were told. */
+static unsigned send_byes(struct dlg_cell *dlg, struct plan *plan, struct dlg_str headers)
+{
+	unsigned sent = send_bye(dlg, plan, DLG_DIR_UPSTREAM, headers) == 0;
+
+	sent += send_bye(dlg, plan, DLG_DIR_DOWNSTREAM, headers) == 0;
+	if (sent)
+		plan->told |= (uint64_t)1 << (plan->next - 1);
+	return sent;
+}
+
 unsigned dlg_req_within_byes(struct dlg_cell *dlg, struct dlg_str headers, unsigned *failed)
 {
 	struct plan plan = { 0 };
@@ -257,10 +271,9 @@ unsigned dlg_req_within_byes(struct dlg_cell *dlg, struct dlg_str headers, unsig
 	add_headers(&all, headers);
 	while (take_leg(dlg, &plan)) {
 		wanted += 2;
-		sent += send_bye(dlg, &plan, DLG_DIR_UPSTREAM, dlg_buf_view(&all)) == 0;
-		sent += send_bye(dlg, &plan, DLG_DIR_DOWNSTREAM, dlg_buf_view(&all)) == 0;
+		sent += send_byes(dlg, &plan, dlg_buf_view(&all));
 	}
-	settle_legs(dlg, plan.taken, sent ? DLG_LEG_ENDED : DLG_LEG_ANSWERED);
+	settle_legs(dlg, &plan);
 	if (!sent)
 		dlg_db_changed(dlg); /* the call goes on, with CSeqs that were used up */
 	if (failed)

@@ -1268,6 +1268,172 @@ START_TEST(endless_forks_do_not_fill_the_memory)
 }
 END_TEST
 
+/* ---- BYEs for which there is no memory ---- */
+
+enum { WITHOUT_MEMORY_S = 10, TRIES_S = 90 };
+
+static void wish_to_end(void)
+{
+	start();
+	sim_talk(&call);
+	end_itself(DLGCB_RESPONSE_WITHIN);
+	sim_within(&call, HOST_OTHER, DLG_DIR_DOWNSTREAM, 0, 200);
+	ck_assert_int_eq(ending.result, 0);
+}
+
+static void without_memory(unsigned seconds)
+{
+	sim_faults.mem_allow = 0;
+	sim_run(seconds);
+	sim_faults_off();
+}
+
+START_TEST(a_wish_to_end_is_kept_until_there_is_memory)
+{
+	wish_to_end();
+	without_memory(WITHOUT_MEMORY_S);
+	expect(4);
+	sim_run(6);
+	expect(5);
+	check_byes(0);
+	ck_assert_uint_eq(sim_sent_pending(), 2);
+	finish();
+}
+END_TEST
+
+START_TEST(but_not_for_ever)
+{
+	unsigned tried;
+
+	wish_to_end();
+	sim_faults.send_one_in = 1;
+	sim_run(TRIES_S);
+	expect(4);
+	tried = sim_sends_tried;
+	ck_assert_uint_ge(tried, 20);
+	sim_run(TRIES_S);
+	ck_assert_uint_eq(sim_sends_tried, tried);
+	sim_run(LIFETIME - 2 * TRIES_S + 2);
+	expect(5);
+	finish();
+}
+END_TEST
+
+/* Its limit has begun again with the request in which the wish came up. */
+START_TEST(a_wish_that_cannot_be_carried_out_moves_no_limit)
+{
+	start();
+	dialog_conf.default_timeout = 20;
+	sim_talk(&call);
+	end_itself(DLGCB_RESPONSE_WITHIN);
+	sim_within(&call, HOST_OTHER, DLG_DIR_DOWNSTREAM, 0, 200);
+	sim_faults.send_one_in = 1;
+	sim_run(18);
+	expect(4);
+	sim_run(4);
+	expect(5);
+	ck_assert_uint_eq(expired(), 1);
+	finish();
+}
+END_TEST
+
+static void talk_with_byes_at_the_end(unsigned number)
+{
+	struct sim_script script = { .record_route = 1, .extra = wants_byes };
+
+	sim_call_init(&call, number);
+	sim_step(&call, &(struct sim_request){ .method = HOST_INVITE, .initial = 1 }, &script);
+	sim_answer(&call, 0, 200);
+	sim_ack(&call, 0);
+	sim_gone(&call);
+}
+
+START_TEST(byes_at_a_limit_wait_for_memory)
+{
+	start();
+	talk_with_byes_at_the_end(1);
+	sim_run(LIFETIME - 2);
+	without_memory(WITHOUT_MEMORY_S);
+	expect(5);
+	ck_assert_uint_eq(sim_sent_pending(), 0);
+	sim_run(6);
+	check_byes(0);
+	ck_assert_uint_eq(sim_sent_pending(), 2);
+	sim_sent_all(200);
+	sim_run(DLG_STATE_LINGER_S + 3);
+	expect(0);
+	ck_assert_uint_eq(expired(), 1);
+	finish();
+}
+END_TEST
+
+START_TEST(a_dialog_whose_byes_never_leave_goes_all_the_same)
+{
+	start();
+	talk_with_byes_at_the_end(1);
+	sim_faults.send_one_in = 1;
+	sim_run(LIFETIME + TRIES_S + DLG_STATE_LINGER_S);
+	expect(0);
+	ck_assert_uint_eq(dlg_state_counters()->overdue, 0);
+	finish();
+}
+END_TEST
+
+/* A party that hangs up meanwhile needs no BYE of ours. */
+START_TEST(byes_that_wait_are_not_sent_to_who_has_hung_up)
+{
+	start();
+	talk_with_byes_at_the_end(1);
+	sim_run(LIFETIME - 2);
+	without_memory(6);
+	expect(5);
+	sim_within(&call, HOST_BYE, DLG_DIR_UPSTREAM, 0, 200);
+	sim_run(6);
+	ck_assert_uint_eq(sim_sends_tried, 0);
+	finish();
+}
+END_TEST
+
+START_TEST(byes_that_wait_go_out_at_a_rate)
+{
+	enum { CALLS = 6, RATE = 2 };
+	unsigned before;
+
+	start();
+	dialog_conf.timeout_bye_rate = RATE;
+	for (unsigned i = 0; i < CALLS; i++)
+		talk_with_byes_at_the_end(1 + i);
+	sim_run(LIFETIME - 2);
+	without_memory(WITHOUT_MEMORY_S);
+	for (int i = 0; i < 10; i++) {
+		before = sim_sends_tried;
+		sim_run(1);
+		ck_assert_uint_le(sim_sends_tried - before, 2 * RATE);
+	}
+	ck_assert_uint_eq(sim_sent_pending(), 2 * CALLS);
+	finish();
+}
+END_TEST
+
+START_TEST(a_leg_that_could_not_be_told_is_told_later)
+{
+	start();
+	sim_invite(&call);
+	sim_answer(&call, 0, 200);
+	sim_answer(&call, 1, 200);
+	sim_ack(&call, 0);
+	sim_faults.send_fail_mask = 3;
+	ck_assert_int_eq(end_by_us(), -1);
+	expect(5);
+	ck_assert_uint_eq(sim_sent_pending(), 2);
+	check_byes(1);
+	sim_run(2);
+	check_byes(0);
+	ck_assert_uint_eq(sim_sent_pending(), 4);
+	finish();
+}
+END_TEST
+
 int main(void)
 {
 	return unit_run(
@@ -1322,6 +1488,14 @@ int main(void)
 			    a_wish_to_end_that_always_fails_moves_no_limit,
 			    a_bye_whose_transaction_cannot_be_followed_ends_the_call,
 			    endless_forks_do_not_fill_the_memory,
+			    a_wish_to_end_is_kept_until_there_is_memory,
+			    but_not_for_ever,
+			    a_wish_that_cannot_be_carried_out_moves_no_limit,
+			    byes_at_a_limit_wait_for_memory,
+			    a_dialog_whose_byes_never_leave_goes_all_the_same,
+			    byes_that_wait_are_not_sent_to_who_has_hung_up,
+			    byes_that_wait_go_out_at_a_rate,
+			    a_leg_that_could_not_be_told_is_told_later,
 			    NULL },
 		60);
 }
