@@ -122,7 +122,8 @@ void dlg_cb_free(struct dlg_cb_item *list)
 static struct dlg_cell *api_get(struct sip_msg *msg, int *direction)
 {
 	enum dlg_dir dir;
-	struct dlg_cell *dlg = dlg_handlers_current((struct host_msg *)msg, &dir);
+	struct dlg_cell *dlg =
+		msg ? dlg_handlers_current((struct host_msg *)msg, &dir) : NULL;
 
 	if (direction)
 		*direction = dlg ? (int)dir : 0;
@@ -214,7 +215,7 @@ static size_t api_get_info(struct dlg_cell *dlg, struct dlg_info *out, char *buf
 
 static int api_create(struct sip_msg *invite)
 {
-	return dlg_handlers_create((struct host_msg *)invite) > 0 ? 1 : -1;
+	return invite && dlg_handlers_create((struct host_msg *)invite) > 0 ? 1 : -1;
 }
 
 static int api_end(struct dlg_cell *dlg, const char *headers)

@@ -56,7 +56,9 @@ enum {
 enum { DLG_API_DOWNSTREAM = 1, DLG_API_UPSTREAM = 2 }; /* caller to callee; callee to caller */
 
 struct dlg_cb_params {
-	struct sip_msg *req; /* the request, or NULL where there is none (timer, commands) */
+	/* the request; NULL where there is none: in callbacks from the timer and from commands,
+	 * and when a transaction has let go of it */
+	struct sip_msg *req;
 	struct sip_msg *rpl; /* the reply, or NULL (none, or made by the proxy itself) */
 	int code;            /* status of the reply, also when the proxy made it; else 0 */
 	int direction;       /* of the request: DLG_API_DOWNSTREAM, DLG_API_UPSTREAM, or 0 */
@@ -103,7 +105,8 @@ struct dlg_api {
 			      param_free_cb *free_param);
 
 	/* The dialog of the message in hand, with a reference to be given back by put(), or
-	 * NULL. *direction (may be NULL) gets that of the message's request. */
+	 * NULL; NULL for no message, as params->req may be one. *direction (may be NULL) gets that
+	 * of the message's request, or 0. */
 	struct dlg_cell *(*get)(struct sip_msg *msg, int *direction);
 
 	/* The dialog of that name, with a reference, or NULL. */
@@ -118,7 +121,7 @@ struct dlg_api {
 	 * is too small. */
 	size_t (*get_info)(struct dlg_cell *dlg, struct dlg_info *out, char *buf, size_t size);
 
-	/* create_dialog() of the script: 1 created or there already, -1 refused. */
+	/* create_dialog() of the script: 1 created or there already, -1 refused, or no message. */
 	int (*create)(struct sip_msg *invite);
 
 	/* End the call: BYEs to both sides when answered, a final error and CANCELs before.

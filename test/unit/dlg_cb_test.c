@@ -246,6 +246,22 @@ START_TEST(get_gives_the_dialog_of_the_message)
 }
 END_TEST
 
+/* As in a callback of the timer, which has no request; whatever the process is busy with otherwise. */
+START_TEST(no_message_has_no_dialog)
+{
+	struct host_tx *before;
+
+	init();
+	before = sim_tx_enter(sim_invite(&call));
+	got_direction = DLG_API_UPSTREAM;
+	ck_assert_ptr_null(api.get(NULL, &got_direction));
+	ck_assert_int_eq(got_direction, 0);
+	ck_assert_ptr_null(api.get(NULL, NULL));
+	ck_assert_int_eq(api.create(NULL), -1);
+	sim_tx_enter(before);
+}
+END_TEST
+
 static void ends_it(struct dlg_cell *dlg, int type, struct dlg_cb_params *p)
 {
 	(void)type;
@@ -345,7 +361,7 @@ int main(void)
 			    an_expired_call_is_told, the_last_registered_runs_first,
 			    registrations_that_make_no_sense_are_refused,
 			    get_info_copies_everything, values_and_flags_through_the_api,
-			    get_gives_the_dialog_of_the_message,
+			    get_gives_the_dialog_of_the_message, no_message_has_no_dialog,
 			    a_dialog_being_freed_cannot_be_ended, a_callback_may_end_the_call,
 			    another_process_may_end_the_call_at_once, NULL },
 		20);
