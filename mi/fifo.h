@@ -44,7 +44,7 @@ struct mi_fifo_parser *mi_fifo_parser_new(void);
 void mi_fifo_parser_free(struct mi_fifo_parser *p);
 
 /* Feed bytes; `fn` is called for each complete request. `now_ms`: monotonic, to drop what stayed
- * unfinished for MI_FIFO_STALE_MS. */
+ * unfinished for MI_FIFO_STALE_MS, the time spent in `fn` left out. */
 void mi_fifo_parser_feed(struct mi_fifo_parser *p, struct dlg_str bytes, uint64_t now_ms,
 			 mi_fifo_request_fn *fn, void *arg);
 

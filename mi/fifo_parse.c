@@ -35,7 +35,7 @@ struct mi_fifo_parser {
 	enum state state;
 	int complained;   /* about what is being skipped, or a request dropped just before */
 	int overlong;     /* the current line: its tail is thrown away */
-	uint64_t last_ms; /* when the last bytes came */
+	uint64_t last_ms; /* when the last bytes came, or would have, but for those being served */
 	struct mi_fifo_request req;
 	size_t line_len, text_len;
 	char head[HEAD_MAX];          /* copy of the command line */
@@ -272,6 +272,18 @@ static void take_param(struct mi_fifo_parser *p, struct dlg_str raw)
 
 /* ---- lines ---- */
 
+/* What came behind it, or waits in the pipe, grows no older by the time that its answer takes: a
+ * slow reader would cost others their requests. */
+static void serve(struct mi_fifo_parser *p, mi_fifo_request_fn *fn, void *arg)
+{
+	uint64_t begun_ms = host_mono_ms();
+
+	p->complained = 0;
+	fn(&p->req, arg);
+	forget_request(p);
+	p->last_ms += host_mono_ms() - begun_ms;
+}
+
 static void take_line(struct mi_fifo_parser *p, struct dlg_str raw, mi_fifo_request_fn *fn,
 		      void *arg)
 {
@@ -291,9 +303,7 @@ static void take_line(struct mi_fifo_parser *p, struct dlg_str raw, mi_fifo_requ
 	} else if (line.len) {
 		take_param(p, raw);
 	} else {
-		p->complained = 0;
-		fn(&p->req, arg);
-		forget_request(p);
+		serve(p, fn, arg);
 	}
 }
 

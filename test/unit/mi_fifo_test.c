@@ -10,6 +10,7 @@
 static struct mi_fifo_parser *parser;
 static struct dlg_buf
 	seen; /* "command>reply(arg|arg)" or "command>reply!reason" for each request */
+static struct dlg_buf pipe_bytes;
 static uint64_t now = 1000000;
 
 static void on_request(const struct mi_fifo_request *req, void *arg)
@@ -144,6 +145,34 @@ START_TEST(a_half_written_command_is_dropped_when_stale)
 }
 END_TEST
 
+/* Its answer takes longer than any writer may need. */
+static void on_slow_request(const struct mi_fifo_request *req, void *arg)
+{
+	on_request(req, arg);
+	sim_advance(MI_FIFO_STALE_MS + 1);
+	now += MI_FIFO_STALE_MS + 1;
+}
+
+/* One read() brings a request and the beginning of another one, the next the rest of that. */
+START_TEST(a_request_is_not_stale_because_the_one_before_was_slow)
+{
+	init();
+	for (int slow = 1; slow <= 2; slow++) {
+		for (int i = 0; i < slow; i++)
+			dlg_buf_add(&pipe_bytes, DLG_STR(":a:r\n\n"));
+		dlg_buf_add(&pipe_bytes, DLG_STR(":b:r\n12\n"));
+		mi_fifo_parser_feed(parser, dlg_buf_view(&pipe_bytes), now, on_slow_request, &seen);
+		check("34\n\n", slow > 1 ? "a>r();a>r();b>r(12|34);" : "a>r();b>r(12|34);");
+		dlg_buf_reset(&pipe_bytes);
+	}
+	feed(":a:r\n\n:b:r\n12\n");
+	now += MI_FIFO_STALE_MS;
+	check("34\n\n:d:r\n\n", "a>r();d>r();");
+	dlg_buf_free(&pipe_bytes);
+	done();
+}
+END_TEST
+
 START_TEST(a_new_command_line_ends_a_dead_writers_request)
 {
 	init();
@@ -229,6 +258,7 @@ int main(void)
 			    quoted_values_hold_anything, bad_parameters_spoil_their_request_only,
 			    what_is_no_request_is_skipped, bytes_may_come_one_by_one,
 			    a_half_written_command_is_dropped_when_stale,
+			    a_request_is_not_stale_because_the_one_before_was_slow,
 			    a_new_command_line_ends_a_dead_writers_request,
 			    long_lines_and_long_requests_are_refused,
 			    a_megabyte_of_garbage_harms_nothing,
