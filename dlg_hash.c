@@ -144,17 +144,10 @@ static uint32_t lower_bound(const struct entry *e, uint32_t id)
 	return search(e, id, e->id[0]);
 }
 
-/* Where the dialog stands. Its id says so; only where somebody else's table had ids at the very end
- * of their range can there be two of one id. */
+/* Where the dialog stands: its id says so. */
 static uint32_t slot_of(const struct entry *e, const struct dlg_cell *dlg)
 {
-	uint32_t at = lower_bound(e, dlg->h_id);
-
-	if (at < e->used && e->cell[at] == dlg)
-		return at;
-	for (at = 0; at < e->used && e->cell[at] != dlg;)
-		at++;
-	return at;
+	return lower_bound(e, dlg->h_id);
 }
 
 static void unlink_cell(struct entry *e, struct dlg_cell *dlg)
@@ -172,10 +165,72 @@ static void unlink_cell(struct entry *e, struct dlg_cell *dlg)
 	}
 }
 
+static void swap_slots(struct entry *e, uint32_t a, uint32_t b)
+{
+	struct dlg_cell *cell = e->cell[a];
+	uint32_t hash = e->hash[a], id = e->id[a];
+
+	e->cell[a] = e->cell[b];
+	e->hash[a] = e->hash[b];
+	e->id[a] = e->id[b];
+	e->cell[b] = cell;
+	e->hash[b] = hash;
+	e->id[b] = id;
+}
+
+static void reverse(struct entry *e, uint32_t from, uint32_t to)
+{
+	while (from + 1 < to)
+		swap_slots(e, from++, --to);
+}
+
+/* Ids that nobody has before the one in that slot, on the circle of all ids. */
+static uint32_t gap_before(const struct entry *e, uint32_t at)
+{
+	return e->id[at] - e->id[(at ? at : e->used) - 1] - 1;
+}
+
+static uint32_t behind_widest_gap(const struct entry *e)
+{
+	uint32_t best = 0;
+
+	for (uint32_t i = 1; i < e->used; i++) {
+		if (gap_before(e, i) > gap_before(e, best))
+			best = i;
+	}
+	return best;
+}
+
+/* No id is left behind the last one: rows were restored whose ids lie around the end of the range, or
+ * the oldest call has seen four billion others. Let the widest gap be the end of the order. New ids
+ * begin in its middle, far from names that were in use a moment ago. */
+static void turn_order(struct entry *e)
+{
+	uint32_t first = behind_widest_gap(e);
+
+	reverse(e, 0, first);
+	reverse(e, first, e->used);
+	reverse(e, 0, e->used);
+	e->next_id = e->id[e->used - 1] + 1 + gap_before(e, 0) / 2;
+}
+
+static int is_behind_all(const struct entry *e, uint32_t id)
+{
+	return !e->used || id - e->id[0] > e->id[e->used - 1] - e->id[0];
+}
+
+static uint32_t skip_zero(uint32_t id)
+{
+	return id ? id : 1;
+}
+
 static uint32_t take_id(struct entry *e)
 {
-	if (!e->next_id)
-		e->next_id = 1;
+	e->next_id = skip_zero(e->next_id);
+	if (!is_behind_all(e, e->next_id)) {
+		turn_order(e);
+		e->next_id = skip_zero(e->next_id);
+	}
 	return e->next_id++;
 }
 
@@ -371,9 +426,10 @@ static int link_at_locked(struct entry *e, struct dlg_cell *dlg, enum dlg_event 
 	return 1;
 }
 
+/* 0: behind all ids there are. */
 static void skip_id_locked(struct entry *e, uint32_t h_id)
 {
-	if (h_id >= e->next_id)
+	if (e->next_id && h_id >= e->next_id)
 		e->next_id = h_id + 1;
 }
 

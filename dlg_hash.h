@@ -177,14 +177,15 @@ int dlg_hash_insert(const struct dlg_hash_new *in, enum dlg_holder holder, struc
 /* A dialog that is not linked yet, to be filled; NULL without memory or with a text beyond 64 KB. */
 struct dlg_cell *dlg_hash_new_cell(const struct dlg_hash_new *in);
 
-/* Link it under its old id and apply `event`. Ids of new dialogs come after it. 1; 0 when there is
- * one of that name; -1 without memory. */
+/* Link it under its old id and apply `event`. Ids of new dialogs come after it, or, when it is one of
+ * the last there are, where no other is near. 1; 0 when there is one of that name; -1 without
+ * memory. */
 int dlg_hash_link(struct dlg_cell *dlg, uint32_t h_id, enum dlg_event event);
 
 /* Free one that was not linked. */
 void dlg_hash_discard(struct dlg_cell *dlg);
 
-/* New dialogs of the entry get ids after this one. */
+/* New dialogs of the entry get ids after this one, in the same sense. */
 void dlg_hash_skip_id(uint32_t h_entry, uint32_t h_id);
 
 /* ---- lookup ---- */

@@ -65,30 +65,39 @@ uint32_t dlg_timer_left(uint32_t deadline)
 	return deadline > now ? deadline - now : 0;
 }
 
-static void unlink_locked(struct shard *sh, struct dlg_timer_link *l)
+static void slot_take_locked(struct dlg_timer_link *l)
 {
 	*l->prev = l->next;
 	if (l->next)
 		l->next->prev = l->prev;
+}
+
+static void unlink_locked(struct shard *sh, struct dlg_timer_link *l)
+{
+	slot_take_locked(l);
 	l->next = NULL;
 	l->prev = NULL;
 	l->armed = 0;
 	sh->armed--;
 }
 
-static void link_locked(struct shard *sh, struct dlg_timer_link *l)
+static void slot_put_locked(struct shard *sh, struct dlg_timer_link *l, uint32_t tick)
 {
-	struct dlg_timer_link **head;
+	struct dlg_timer_link **head = &sh->slot[tick % SLOTS];
 
-	/* a slot that was processed already would be met only after a whole turn */
-	if (l->deadline <= sh->done)
-		l->deadline = sh->done + 1;
-	head = &sh->slot[l->deadline % SLOTS];
 	l->next = *head;
 	l->prev = head;
 	if (l->next)
 		l->next->prev = &l->next;
 	*head = l;
+}
+
+static void link_locked(struct shard *sh, struct dlg_timer_link *l)
+{
+	/* a slot that was processed already would be met only after a whole turn */
+	if (l->deadline <= sh->done)
+		l->deadline = sh->done + 1;
+	slot_put_locked(sh, l, l->deadline);
 	l->armed = 1;
 	sh->armed++;
 }
@@ -167,19 +176,30 @@ struct due {
 	uint32_t h_entry, h_id;
 };
 
-/* Names of up to BATCH dialogs due at `tick`. With none left the tick is done. */
+static struct due name_of(const struct dlg_timer_link *l)
+{
+	const struct dlg_cell *dlg =
+		(const struct dlg_cell *)((const char *)l - offsetof(struct dlg_cell, timer));
+
+	return (struct due){ dlg->h_entry, dlg->h_id };
+}
+
+/* Names of up to BATCH dialogs due at `tick`, which go on to the next one: if nothing comes of them (the
+ * table does not find one), they are due again in a second, and not in this tick for ever. With none
+ * left the tick is done. */
 static unsigned collect(struct shard *sh, uint32_t tick, struct due *due)
 {
+	struct dlg_timer_link *l, *next;
 	unsigned n = 0;
 
 	dlg_lock_get(&sh->lock, DLG_LOCK_LEAF);
-	for (struct dlg_timer_link *l = sh->slot[tick % SLOTS]; l && n < BATCH; l = l->next) {
-		struct dlg_cell *dlg;
-
+	for (l = sh->slot[tick % SLOTS]; l && n < BATCH; l = next) {
+		next = l->next;
 		if (l->deadline > tick)
 			continue;
-		dlg = (struct dlg_cell *)((char *)l - offsetof(struct dlg_cell, timer));
-		due[n++] = (struct due){ dlg->h_entry, dlg->h_id };
+		slot_take_locked(l);
+		slot_put_locked(sh, l, tick + 1);
+		due[n++] = name_of(l);
 	}
 	if (!n)
 		sh->done = tick;
@@ -187,7 +207,7 @@ static unsigned collect(struct shard *sh, uint32_t tick, struct due *due)
 	return n;
 }
 
-/* Every dialog handed over is re-armed beyond `tick` or freed by its handler, so that this ends. */
+/* Every dialog that was handed over is beyond `tick`, so that this ends. */
 static unsigned run_tick(struct shard *sh, uint32_t tick, enum wheel which, struct pace *pace)
 {
 	struct due due[BATCH];

@@ -386,20 +386,55 @@ START_TEST(rows_come_back_in_any_order)
 }
 END_TEST
 
-/* After the last id comes the first one, which a restored dialog may have: each is freed itself. */
-START_TEST(two_of_one_id_are_not_mixed_up)
+/* Rows around the end of the range, in any order: each is found, and so is who comes after them. */
+START_TEST(ids_at_the_end_of_their_range_are_restored)
 {
-	struct dlg_cell *younger;
+	static const uint32_t rows[][4] = { { 1, UINT32_MAX }, { UINT32_MAX, 1, 2 },
+					    { UINT32_MAX, 5, UINT32_MAX - 1, 1 }, { UINT32_MAX } };
+	struct dlg_cell *young[20];
+	uint32_t ids[200], n = 0;
 
 	init(1);
-	ck_assert_int_eq(restore(1), 1);
-	ck_assert_int_eq(restore(UINT32_MAX), 1);
-	younger = add("other", 1);
-	ck_assert_uint_eq(younger->h_id, 1);
-	drop(younger);
-	check(2);
-	drop_id(1);
-	drop_id(UINT32_MAX);
+	while (n < 4 && rows[_i][n])
+		ck_assert_int_eq(restore(rows[_i][n++]), 1);
+	ck_assert_uint_eq(list(1, ids), n);
+	for (uint32_t i = 0; i < 20; i++)
+		young[i] = add("other", i);
+	check(n + 20);
+	ck_assert_uint_eq(list(3, ids), n + 20);
+	for (uint32_t i = 0; i < 20; i++) {
+		ck_assert_uint_eq(ids[n + i], young[i]->h_id);
+		ck_assert_ptr_eq(dlg_hash_get(0, young[i]->h_id, DLG_BY_API), young[i]);
+		dlg_hash_put(young[i], DLG_BY_API);
+		drop(young[i]);
+	}
+	for (uint32_t i = 0; i < n; i++)
+		drop_id(rows[_i][i]);
+	check_empty();
+}
+END_TEST
+
+/* The oldest call of the entry is still there when its ids have gone round. */
+START_TEST(an_id_is_not_given_twice_when_all_were_used)
+{
+	struct dlg_cell *oldest, *young[6];
+
+	init(1);
+	dlg_hash_set_next_id(0, 7);
+	oldest = add("call", 0);
+	young[0] = add("call", 1);
+	dlg_hash_set_next_id(0, 5);
+	for (unsigned i = 1; i < 6; i++)
+		young[i] = add("call", 1 + i);
+	check(7);
+	ck_assert_uint_eq(young[2]->h_id, 6); /* and then it would be 7 */
+	ck_assert_uint_ne(young[3]->h_id, 7);
+	for (unsigned i = 0; i < 6; i++) {
+		ck_assert_ptr_eq(dlg_hash_get(0, young[i]->h_id, DLG_BY_API), young[i]);
+		dlg_hash_put(young[i], DLG_BY_API);
+		drop(young[i]);
+	}
+	drop(oldest);
 	check_empty();
 }
 END_TEST
@@ -483,16 +518,19 @@ END_TEST
 
 int main(void)
 {
-	return unit_run("dlg_hash",
-			UNIT_TESTS{ texts_are_kept, names_find_their_dialogs_among_thousands,
-				    unknown_names_find_nothing,
-				    the_same_invite_gives_the_same_dialog, the_last_reference_frees,
-				    ids_use_all_32_bits, pages_show_each_dialog_once_in_order,
-				    pages_end_however_old_a_dialog_is,
-				    dialogs_freed_between_two_pages_confuse_nothing,
-				    random_use_keeps_the_table_right, rows_come_back_in_any_order,
-				    two_of_one_id_are_not_mixed_up, legs_are_found_by_tag,
-				    texts_beyond_64_kb_are_refused, the_hash_never_changes,
-				    names_in_log_lines_are_bounded, NULL },
-			60);
+	TCase *c = tcase_create("dlg_hash");
+
+	tcase_set_timeout(c, 60);
+	tcase_add_loop_test(c, ids_at_the_end_of_their_range_are_restored, 0, 4);
+	unit_add(c, UNIT_TESTS{
+			texts_are_kept, names_find_their_dialogs_among_thousands,
+			unknown_names_find_nothing, the_same_invite_gives_the_same_dialog,
+			the_last_reference_frees, ids_use_all_32_bits,
+			pages_show_each_dialog_once_in_order, pages_end_however_old_a_dialog_is,
+			dialogs_freed_between_two_pages_confuse_nothing,
+			random_use_keeps_the_table_right, rows_come_back_in_any_order,
+			an_id_is_not_given_twice_when_all_were_used, legs_are_found_by_tag,
+			texts_beyond_64_kb_are_refused, the_hash_never_changes,
+			names_in_log_lines_are_bounded, NULL });
+	return unit_run_case("dlg_hash", c);
 }

@@ -149,6 +149,30 @@ START_TEST(a_deadline_in_the_past_is_met_at_the_next_tick)
 }
 END_TEST
 
+/* Whatever is wrong with the table, the timer goes on with the others. */
+START_TEST(a_dialog_that_is_not_found_is_tried_again_in_a_second)
+{
+	struct dlg_cell *lost, *other;
+
+	ck_assert_int_eq(sim_start(1), 0);
+	lost = add("c", 1);
+	other = add("d", 2);
+	arm(lost, 3);
+	arm(other, 5);
+	lost->h_id += 1000;
+	sim_run(6);
+	ck_assert_int_eq(lost->state, DLG_STATE_UNCONFIRMED);
+	ck_assert_int_eq(other->state, DLG_STATE_DELETED);
+	lost->h_id -= 1000;
+	sim_run(1);
+	ck_assert_int_eq(lost->state, DLG_STATE_DELETED);
+	dlg_hash_put(lost, DLG_BY_LOCAL);
+	dlg_hash_put(other, DLG_BY_LOCAL);
+	sim_run(10);
+	ck_assert_uint_eq(armed(), 0);
+}
+END_TEST
+
 START_TEST(ten_thousand_dialogs_end_in_one_second)
 {
 	enum { N = 10000 };
@@ -210,6 +234,7 @@ int main(void)
 				    mixed_lifetimes_end_in_their_second,
 				    rearming_moves_the_deadline, a_tick_that_comes_late_catches_up,
 				    a_deadline_in_the_past_is_met_at_the_next_tick,
+				    a_dialog_that_is_not_found_is_tried_again_in_a_second,
 				    ten_thousand_dialogs_end_in_one_second, a_million_arms, NULL },
 			60);
 }
