@@ -120,7 +120,7 @@ struct dlg_row {
 
 /* Understand and check the columns of a row. 0; or -1 with a reason for the log, which names the
  * column. `arena` keeps the texts; it is reset first. The dialog's entry is checked against
- * `hash_size` unless that is 0. */
+ * `hash_size` unless that is 0. A contact that is no URI is left out. */
 int dlg_row_read(const struct db_value values[DLG_ROW_N], uint32_t hash_size, struct dlg_row *out,
 		 struct dlg_buf *arena, const char **why);
 

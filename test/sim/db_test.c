@@ -484,6 +484,46 @@ START_TEST(a_call_whose_leg_was_lost_ends_after_a_restart)
 }
 END_TEST
 
+/* What parties wrote that no standard allows. */
+static void odd_call(void)
+{
+	struct sim_call *c = &call[0];
+
+	snprintf(c->from_uri, sizeof(c->from_uri), "alice");
+	snprintf(c->contact, sizeof(c->contact), "alice");
+	snprintf(c->routes, sizeof(c->routes), "<>");
+	snprintf(c->leg[0].routes, sizeof(c->leg[0].routes), "<x y>");
+	snprintf(c->leg[0].contact, sizeof(c->leg[0].contact), "sip:");
+}
+
+static void odd_call_saved(void)
+{
+	odd_call();
+	sim_talk(&call[0]);
+	drain();
+	ck_assert_uint_eq(sim_db.rows, 1);
+}
+
+static void odd_call_goes_on(void)
+{
+	odd_call();
+	ck_assert_uint_eq(dlg_state_active(), 1);
+	remember_calls();
+	sim_db_compare();
+	call[0].leg[0].cseq = 1;
+	ck_assert_int_eq(sim_within(&call[0], HOST_OTHER, DLG_DIR_UPSTREAM, 0, 200).forwarded, 1);
+	ck_assert_int_eq(sim_within(&call[0], HOST_OTHER, DLG_DIR_DOWNSTREAM, 0, 200).forwarded, 1);
+	sim_within(&call[0], HOST_BYE, DLG_DIR_UPSTREAM, 0, 200);
+	drain();
+	sim_run(8);
+}
+
+START_TEST(a_call_with_odd_texts_survives)
+{
+	two_lives(odd_call_saved, GRACEFUL, odd_call_goes_on);
+}
+END_TEST
+
 static void one_call(void)
 {
 	sim_talk(&call[0]);
@@ -606,7 +646,7 @@ static void damage(void)
 	drain();
 #define NAME(i) cell(&call[i])->h_entry, cell(&call[i])->h_id
 	sim_db_set(NAME(1), DLG_ROW_callid, db_null());
-	sim_db_set(NAME(2), DLG_ROW_caller_route, db_text(DLG_STR("<sip:broken")));
+	sim_db_set(NAME(2), DLG_ROW_caller_route, db_text(DLG_STR("<sip:p>\\x0aX: y")));
 	sim_db_set(NAME(3), DLG_ROW_caller_sock, db_text(DLG_STR("udp:10.1.1.1:5060"))); /* D1 */
 	sim_db_set(NAME(4), DLG_ROW_state, db_int(5));
 	sim_db_set(NAME(5), DLG_ROW_timeout, db_int(-1));
@@ -914,6 +954,7 @@ int main(int argc, char **argv)
 	tcase_add_loop_test(c, realtime_survives_a_kill_whether_or_not_the_writer_had_its_turn, 0, 2);
 	tcase_add_test(c, a_kill_right_after_the_start_loses_nothing);
 	tcase_add_test(c, a_call_whose_leg_was_lost_ends_after_a_restart);
+	tcase_add_test(c, a_call_with_odd_texts_survives);
 	tcase_add_test(c, an_ack_may_be_of_an_invite_that_was_not_saved);
 	tcase_add_test(c, the_journal_keeps_what_an_absent_database_missed_at_exit);
 	tcase_add_test(c, what_expired_meanwhile_ends_at_once_with_byes_if_asked_for);

@@ -199,22 +199,21 @@ static const struct bad {
 	{ DLG_ROW_callid, N(5), "callid is not a text" },
 	{ DLG_ROW_from_uri, NO, "from_uri is NULL" },
 	{ DLG_ROW_from_uri, T(""), "from_uri is empty" },
-	{ DLG_ROW_from_uri, T("sip:"), "from_uri is no URI" },
 	{ DLG_ROW_from_uri, T("sip:a b"), "from_uri is no URI" },
 	{ DLG_ROW_from_uri, T("sip:a\\x0d\\x0aX: y"), "from_uri is no URI" },
 	{ DLG_ROW_from_tag, NO, "from_tag is NULL" },
 	{ DLG_ROW_from_tag, T(""), "from_tag is empty" },
 	{ DLG_ROW_to_uri, NO, "to_uri is NULL" },
-	{ DLG_ROW_to_uri, T("bob"), "to_uri is no URI" },
+	{ DLG_ROW_to_uri, T("bob>"), "to_uri is no URI" },
 	{ DLG_ROW_caller_cseq, NO, "caller_cseq is NULL" },
 	{ DLG_ROW_caller_cseq, N(-1), "caller_cseq is out of range" },
 	{ DLG_ROW_caller_cseq, T("abc"), "caller_cseq is not a number" },
 	{ DLG_ROW_callee_cseq, NO, "callee_cseq is NULL" },
 	{ DLG_ROW_callee_cseq, N(4294967296), "callee_cseq is out of range" },
-	{ DLG_ROW_caller_route, T("<sip:127.0.0.2;lr"), "caller_route is malformed" },
-	{ DLG_ROW_callee_route, T("<sip:1.2.3.4;lr>,<sip:5"), "callee_route is malformed" },
-	{ DLG_ROW_caller_contact, T("alice"), "caller_contact is no URI" },
-	{ DLG_ROW_callee_contact, T("sip:"), "callee_contact is no URI" },
+	{ DLG_ROW_caller_route, T("<sip:127.0.0.2;lr>\\x0d\\x0aX: y"), "caller_route is malformed" },
+	{ DLG_ROW_callee_route, T("<sip:1.2.3.4;lr>\\x0a"), "callee_route is malformed" },
+	{ DLG_ROW_legs, T("2,1,1,1,1,1,1,1,1,1,;2,1,1,1,1,1,1,1,1,1,tag,,<sip:p>\\x0d,sock,;"),
+	  "legs: route set is malformed" },
 	{ DLG_ROW_caller_sock, NO, "caller_sock is NULL" },
 	{ DLG_ROW_caller_sock, T(""), "caller_sock is empty" },
 	{ DLG_ROW_callee_sock, NO, "callee_sock is NULL" },
@@ -250,6 +249,37 @@ START_TEST(d13_each_wrong_column_is_named)
 	values[b->column] = b->value;
 	ck_assert_int_eq(read_row(), -1);
 	ck_assert_msg(!strncmp(why, b->why, strlen(b->why)), "\"%s\" is not \"%s\"", why, b->why);
+	done();
+}
+END_TEST
+
+/* What a dialog took from the messages of a call that is up. */
+START_TEST(odd_texts_of_a_call_that_lives_come_back)
+{
+	good_row();
+	values[DLG_ROW_from_uri] = db_text(str("alice"));
+	values[DLG_ROW_to_uri] = db_text(str("sip:"));
+	values[DLG_ROW_caller_contact] = db_text(str("alice"));
+	values[DLG_ROW_caller_route] = db_text(str("<>,<sip:open"));
+	values[DLG_ROW_callee_route] = db_text(str("<x y>,\\x0d\\x0a <sip:127.0.0.4;lr>"));
+	ck_assert_msg(read_row() == 0, "%s", why);
+	ck_assert_view(row.from_uri, "alice");
+	ck_assert_view(row.to_uri, "sip:");
+	ck_assert_view(row.caller_contact, "alice");
+	ck_assert_view(row.caller_routes, "<>,<sip:open");
+	ck_assert_view(row.leg[0].route_set, "<x y>,\r\n <sip:127.0.0.4;lr>");
+	done();
+}
+END_TEST
+
+START_TEST(a_contact_that_breaks_requests_is_unknown)
+{
+	good_row();
+	values[DLG_ROW_caller_contact] = db_text(str("sip:a@x\\x0d\\x0aX: y"));
+	values[DLG_ROW_callee_contact] = db_text(str("<sip:b@x>"));
+	ck_assert_msg(read_row() == 0, "%s", why);
+	ck_assert_view(row.caller_contact, "");
+	ck_assert_view(row.leg[0].contact, "");
 	done();
 }
 END_TEST
@@ -303,6 +333,8 @@ int main(void)
 	tcase_add_test(c, further_legs_and_numbers_come_from_their_column);
 	tcase_add_loop_test(c, d13_each_wrong_column_is_named, 0,
 			    sizeof(bad_rows) / sizeof(bad_rows[0]));
+	tcase_add_test(c, odd_texts_of_a_call_that_lives_come_back);
+	tcase_add_test(c, a_contact_that_breaks_requests_is_unknown);
 	tcase_add_test(c, an_ended_row_is_no_bad_row);
 	tcase_add_test(c, an_image_gives_its_columns_back);
 	return unit_run_case("dlg_row", c);
