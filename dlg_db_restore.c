@@ -96,7 +96,7 @@ struct load {
 	struct dlg_buf arena;
 	uint64_t began, said;
 	unsigned rows;
-	int no_memory;
+	int no_memory, not_kept;
 };
 
 static void progress(struct load *l)
@@ -157,6 +157,7 @@ static void make(struct load *l, const struct db_value *v, const struct dlg_row 
 	l->out->restored++;
 	l->out->expired += row->timeout <= host_wall_s();
 	l->out->changes += version != 0;
+	l->out->journal += version != 0;
 	dlg_db_push_restored(dlg, version);
 }
 
@@ -193,24 +194,43 @@ static void load_row(const struct db_value values[DLG_ROW_N], void *arg)
 
 /* ---- the journal over the table ---- */
 
-static void load_known(struct load *l, const struct known *k)
+static void read_image(struct load *l, const struct known *k)
 {
 	struct db_value values[DLG_ROW_N];
 
-	if (k->h_entry < dlg_hash_size())
-		dlg_hash_skip_id(k->h_entry, k->h_id);
-	if (k->ended) {
-		end_row(l, k->h_entry, k->h_id);
-		return;
-	}
 	if (dlg_row_values(k->image, DLG_STR_NONE, values) < 0) {
 		host_log(HOST_WARNING, "journal: the record of dialog %u:%u is damaged", k->h_entry,
 			 k->h_id);
 		l->out->skipped++;
 		return;
 	}
-	l->out->journal++;
 	read_row(l, values, k->version ? k->version : 1);
+}
+
+/* Perhaps a parameter is wrong, and the next start knows what to do with it. Nothing else does: its
+ * segment goes. */
+static void keep(struct load *l, const struct known *k)
+{
+	struct dlg_journal_record r = { .h_entry = k->h_entry, .h_id = k->h_id,
+					.version = k->version, .image = k->image };
+
+	l->out->kept++;
+	if (!l->not_kept && dlg_journal_skip(&r) < 0)
+		l->not_kept = 1;
+}
+
+static void load_known(struct load *l, const struct known *k)
+{
+	unsigned before = l->out->skipped;
+
+	if (k->h_entry < dlg_hash_size())
+		dlg_hash_skip_id(k->h_entry, k->h_id);
+	if (k->ended)
+		end_row(l, k->h_entry, k->h_id);
+	else
+		read_image(l, k);
+	if (l->out->skipped != before)
+		keep(l, k);
 }
 
 static void load_journal(struct load *l)
@@ -239,6 +259,15 @@ static void sum_up(const struct load *l)
 		 r->lost, (unsigned)(host_mono_ms() - l->began), more);
 }
 
+static void tell_kept(unsigned kept)
+{
+	if (kept)
+		host_log(HOST_WARNING,
+			 "journal: %u calls that are in it were skipped: they wait in "
+			 "dialog-skipped.journal for the next start",
+			 kept);
+}
+
 static int load(struct load *l)
 {
 	if (dlg_journal_on() && (dlg_journal_read(learn, NULL) < 0 || map.failed)) {
@@ -251,6 +280,8 @@ static int load(struct load *l)
 		return -1;
 	}
 	load_journal(l);
+	if (l->not_kept)
+		return -1;
 	if (!l->no_memory)
 		return 0;
 	host_log(HOST_ERROR,
@@ -265,8 +296,10 @@ int dlg_db_restore(struct dlg_db_restored *out)
 	struct load l = { .out = out, .began = host_mono_ms(), .said = host_mono_ms() };
 	int ret = load(&l);
 
-	if (ret == 0)
+	if (ret == 0) {
 		sum_up(&l);
+		tell_kept(out->kept);
+	}
 	if (dlg_journal_on())
 		dlg_journal_read_end();
 	dlg_buf_free(&l.arena);

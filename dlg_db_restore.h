@@ -5,7 +5,8 @@
  *
  * What the journal knows of a dialog is newer than its row: everything is written there first. A row
  * that cannot be understood is skipped, counted, named in the log by its id, and stays in the
- * table. Rows of ended calls (state 5, from another program) are deleted. */
+ * table; a journal record waits for the next start (dlg_journal_skip()). Rows of ended calls (state 5, from
+ * another program) are deleted. */
 
 #include <stdint.h>
 
@@ -17,6 +18,7 @@ struct dlg_db_restored {
 	unsigned skipped;  /* rows */
 	unsigned ended;    /* rows and journal records of calls that had ended */
 	unsigned journal;  /* dialogs that came from the journal */
+	unsigned kept;     /* journal records among the skipped: they wait for the next start */
 	unsigned lost;     /* memberships in profiles that do not exist any more */
 	unsigned changes;  /* put on the change log: the database does not know them yet */
 };

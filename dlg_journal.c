@@ -50,6 +50,7 @@ static struct {
 static char dir[PATH_MAX];
 static struct file_head head;  /* of the files we write */
 static int lock_fd = -1;
+static int skipped_fd = -1;    /* the file of skipped records, while reading */
 /* the segment that this process wrote to last */
 static DLG_LOCK_PROCESS_LOCAL int fd = -1;
 static DLG_LOCK_PROCESS_LOCAL uint32_t fd_number;
@@ -62,6 +63,11 @@ static unsigned n_files;
 static void path_of(char out[PATH_MAX + 64], uint32_t number)
 {
 	snprintf(out, PATH_MAX + 64, "%s/dialog-%08u.journal", dir, number);
+}
+
+static void path_of_skipped(char out[PATH_MAX + 64])
+{
+	snprintf(out, PATH_MAX + 64, "%s/dialog-skipped.journal", dir);
 }
 
 /* The number in the name of a segment, or 0. */
@@ -287,6 +293,22 @@ static int find_files(void)
 	return ret;
 }
 
+/* What the last start skipped is a segment like the others now; what is skipped again gets a new file
+ * before this one can go. */
+static int adopt_skipped(void)
+{
+	char from[PATH_MAX + 64], to[PATH_MAX + 64];
+
+	path_of_skipped(from);
+	path_of(to, shared->current + 1);
+	if (rename(from, to) == 0)
+		return add_file(++shared->current);
+	if (errno == ENOENT)
+		return 0;
+	host_log(HOST_ERROR, "journal %s: cannot be renamed: %s", from, strerror(errno));
+	return -1;
+}
+
 static int read_file(struct old_file *f, dlg_journal_fn *fn, void *arg)
 {
 	const char *why;
@@ -305,6 +327,8 @@ int dlg_journal_read(dlg_journal_fn *fn, void *arg)
 {
 	int ret = find_files();
 
+	if (ret == 0)
+		ret = adopt_skipped();
 	for (unsigned i = 0; ret == 0 && i < n_files; i++)
 		ret = read_file(&files[i], fn, arg);
 	return ret;
@@ -321,6 +345,9 @@ void dlg_journal_read_end(void)
 	free(files);
 	files = NULL;
 	n_files = 0;
+	if (skipped_fd >= 0)
+		close(skipped_fd);
+	skipped_fd = -1;
 }
 
 /* ---- segments ---- */
@@ -339,6 +366,21 @@ static void say(int err)
 		 dir, err ? strerror(err) : "no space for a whole record");
 }
 
+/* A new file with its head, or -1. */
+static int create(const char *path)
+{
+	int out = open(path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0640);
+
+	if (out >= 0 && write(out, &head, sizeof(head)) == (ssize_t)sizeof(head))
+		return out;
+	say(errno);
+	if (out >= 0) {
+		close(out);
+		unlink(path);
+	}
+	return -1;
+}
+
 int dlg_journal_rotate(void)
 {
 	char path[PATH_MAX + 64];
@@ -346,15 +388,9 @@ int dlg_journal_rotate(void)
 	int out;
 
 	path_of(path, next);
-	out = open(path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0640);
-	if (out < 0 || write(out, &head, sizeof(head)) != (ssize_t)sizeof(head)) {
-		say(errno);
-		if (out >= 0) {
-			close(out);
-			unlink(path);
-		}
+	out = create(path);
+	if (out < 0)
 		return -1;
-	}
 	close(out);
 	__atomic_store_n(&shared->bytes, sizeof(head), __ATOMIC_RELAXED);
 	__atomic_store_n(&shared->current, next, __ATOMIC_SEQ_CST);
@@ -419,24 +455,45 @@ static void complain(int err)
 	say(err);
 }
 
-int dlg_journal_append(uint32_t held, const struct dlg_journal_record *r)
+/* Bytes written; or -1, with errno 0 when it was only a part. */
+static ssize_t write_record(int to, const struct dlg_journal_record *r)
 {
 	struct record_head h = { .magic = record_magic, .len = (uint32_t)r->image.len,
 				 .version = r->version, .h_entry = r->h_entry, .h_id = r->h_id,
 				 .ended = r->ended != 0 };
 	struct iovec parts[2] = { { &h, sizeof(h) }, { (void *)r->image.s, r->image.len } };
-	ssize_t n = -1;
+	ssize_t n;
 
 	h.sum = sum_of(&h, r->image);
 	errno = 0;
-	if (open_segment(held) == 0)
-		n = writev(fd, parts, 2);
-	if (n != (ssize_t)(sizeof(h) + r->image.len)) {
-		complain(n < 0 ? errno : 0);
+	n = writev(to, parts, 2);
+	return n == (ssize_t)(sizeof(h) + r->image.len) ? n : -1;
+}
+
+int dlg_journal_append(uint32_t held, const struct dlg_journal_record *r)
+{
+	ssize_t n = open_segment(held) == 0 ? write_record(fd, r) : -1;
+
+	if (n < 0) {
+		complain(errno);
 		return -1;
 	}
 	__atomic_fetch_add(&shared->bytes, (uint64_t)n, __ATOMIC_RELAXED);
 	return 0;
+}
+
+int dlg_journal_skip(const struct dlg_journal_record *r)
+{
+	char path[PATH_MAX + 64];
+
+	path_of_skipped(path);
+	if (skipped_fd < 0)
+		skipped_fd = create(path);
+	if (skipped_fd >= 0 && write_record(skipped_fd, r) >= 0)
+		return 0;
+	host_log(HOST_ERROR, "journal %s: cannot be written: %s", path,
+		 errno ? strerror(errno) : "no space for a whole record");
+	return -1;
 }
 
 void dlg_journal_get_info(struct dlg_journal_info *out)

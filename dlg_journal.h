@@ -12,7 +12,10 @@
  * one now and then, and removes the old ones when the database has all that is in them. Whoever
  * changes a dialog holds the current segment from before the change is put on the change log
  * until its record is written; a segment nobody holds any more gets no more records. A file lock
- * keeps a second proxy out of the directory. */
+ * keeps a second proxy out of the directory.
+ *
+ * Records of calls that could not be restored (another hash_size, a socket that is missing) wait in
+ * DIR/dialog-skipped.journal for the next start, which reads that file as one of the old segments. */
 
 #include "dlg_str.h"
 
@@ -38,6 +41,10 @@ int dlg_journal_on(void);
 typedef void dlg_journal_fn(const struct dlg_journal_record *r, void *arg);
 int dlg_journal_read(dlg_journal_fn *fn, void *arg);
 void dlg_journal_read_end(void);
+
+/* Keep a record that was just read for the next start. Main process, before dlg_journal_read_end(). 0;
+ * or -1 with one log line. */
+int dlg_journal_skip(const struct dlg_journal_record *r);
 
 /* Begin a segment; earlier ones become old. Main process before fork, then the writer. 0; or -1,
  * now and then logged (then the current one goes on). */

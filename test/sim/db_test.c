@@ -21,6 +21,7 @@
 
 enum { HASH_SIZE = 16 };
 
+static uint32_t hash_size = HASH_SIZE; /* of the next life */
 static char dir[64], table_file[96];
 static struct sim_call call[8];
 
@@ -44,7 +45,7 @@ static void start(int mode)
 	sim_db_load(table_file);
 	if (mode != DLG_DB_REALTIME)
 		dialog_conf.db_journal_dir = NULL;
-	ck_assert_msg(sim_call_start(HASH_SIZE) == 0, "no start: %s",
+	ck_assert_msg(sim_call_start(hash_size) == 0, "no start: %s",
 		      sim_log_find(HOST_ERROR, "") ? sim_log_find(HOST_ERROR, "") : "?");
 	for (int i = 0; i < 8; i++)
 		sim_call_init(&call[i], (unsigned)i);
@@ -55,6 +56,15 @@ static void drain(void)
 {
 	while (dlg_db_write_some() > 0)
 		;
+}
+
+/* The writer's loop in small, with the clock going on. */
+static void write_for(unsigned seconds)
+{
+	while (seconds--) {
+		dlg_db_work();
+		sim_advance(1000);
+	}
 }
 
 /* How a life ends. */
@@ -763,6 +773,76 @@ START_TEST(a_journal_of_another_version_is_set_aside)
 }
 END_TEST
 
+/* ---- a start with wrong parameters ---- */
+
+static void two_calls_in_the_journal_alone(void)
+{
+	sim_db.away = 1;
+	two_calls();
+}
+
+static void nobody_came_back(void)
+{
+	struct dlg_db_info info;
+
+	dlg_db_get_info(&info);
+	ck_assert_uint_eq(info.restored, 0);
+	ck_assert_uint_eq(info.skipped, 2);
+	ck_assert_ptr_nonnull(sim_log_find(HOST_WARNING, "wait in dialog-skipped.journal"));
+}
+
+/* Its segments go: what is in them is in the table. */
+static void other_calls(void)
+{
+	nobody_came_back();
+	sim_talk(&call[5]);
+	sim_talk(&call[6]);
+	sim_within(&call[6], HOST_BYE, DLG_DIR_DOWNSTREAM, 0, 200);
+	drain();
+	sim_within(&call[5], HOST_BYE, DLG_DIR_DOWNSTREAM, 0, 200);
+	write_for(3);
+	sim_run(8);
+}
+
+static void both_came_back(void)
+{
+	struct dlg_db_info info;
+
+	dlg_db_get_info(&info);
+	ck_assert_uint_eq(info.restored, 2);
+	ck_assert_uint_eq(info.skipped, 0);
+	ck_assert_uint_eq(dlg_state_active(), 2);
+}
+
+static void both_end(void)
+{
+	both_came_back();
+	remember_calls();
+	sim_within(&call[0], HOST_BYE, DLG_DIR_DOWNSTREAM, 0, 200);
+	sim_within(&call[1], HOST_BYE, DLG_DIR_DOWNSTREAM, 0, 200);
+	drain();
+	sim_run(8);
+}
+
+static void nothing_was_skipped(void)
+{
+	nothing_is_there();
+	ck_assert_ptr_null(sim_log_find(HOST_WARNING, "skipped"));
+}
+
+START_TEST(what_a_wrong_start_skips_of_the_journal_comes_back_with_the_right_one)
+{
+	live(DLG_DB_REALTIME, two_calls_in_the_journal_alone, KILLED);
+	hash_size = 1024;
+	live(DLG_DB_REALTIME, nobody_came_back, _i ? GRACEFUL : KILLED);
+	live(DLG_DB_REALTIME, other_calls, _i ? GRACEFUL : KILLED);
+	hash_size = HASH_SIZE;
+	live(DLG_DB_REALTIME, both_came_back, KILLED);
+	live(DLG_DB_REALTIME, both_end, _i ? GRACEFUL : KILLED);
+	live(DLG_DB_REALTIME, nothing_was_skipped, GRACEFUL);
+}
+END_TEST
+
 START_TEST(a_journal_directory_that_cannot_be_used_stops_the_start)
 {
 	static char missing[] = "/proc/nowhere";
@@ -830,15 +910,6 @@ static unsigned journal_files(uint64_t *bytes)
 	}
 	pclose(p);
 	return n;
-}
-
-/* The writer's loop in small, with the clock going on. */
-static void write_for(unsigned seconds)
-{
-	while (seconds--) {
-		dlg_db_work();
-		sim_advance(1000);
-	}
 }
 
 static void much_traffic(unsigned changes)
@@ -963,6 +1034,8 @@ int main(int argc, char **argv)
 	tcase_add_test(c, who_ends_a_call_when_it_is_saved_makes_the_timer_do_it);
 	tcase_add_test(c, a_damaged_record_does_not_hide_those_behind_it);
 	tcase_add_test(c, a_journal_of_another_version_is_set_aside);
+	tcase_add_loop_test(c, what_a_wrong_start_skips_of_the_journal_comes_back_with_the_right_one,
+			    0, 2);
 	tcase_add_test(c, a_journal_directory_that_cannot_be_used_stops_the_start);
 	tcase_add_test(c, two_proxies_do_not_share_a_journal);
 	tcase_add_test(c, segments_go_when_the_database_has_what_is_in_them);
