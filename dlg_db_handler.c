@@ -12,6 +12,7 @@
 
 #include <semaphore.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <time.h>
 
 enum {
@@ -55,7 +56,8 @@ static struct log {
 	struct dlg_db_info info;
 } *log_; /* shared */
 
-static int ready; /* start was successful: there is something to save at exit */
+static int ready;   /* start was successful: there is something to save at exit */
+static int stopping; /* no other process is there any more: private memory will do */
 
 /* The writer's own. */
 static struct {
@@ -135,6 +137,8 @@ static struct dlg_db_mark *mark_new(const struct dlg_cell *dlg)
 {
 	struct dlg_db_mark *m = dlg_mem_alloc(sizeof(*m));
 
+	if (!m && stopping)
+		m = malloc(sizeof(*m)); /* written at once, and never a tombstone: nobody frees it */
 	if (!m)
 		count(&log_->info.unsaved, 1);
 	else
@@ -827,18 +831,28 @@ static int start_journal(unsigned changes)
 	return 0;
 }
 
-void dlg_db_push_restored(struct dlg_cell *dlg, uint64_t version)
+static void mark_restored_locked(struct dlg_cell *dlg, struct dlg_db_mark *m, uint64_t version)
 {
-	if (!writes_at_run_time())
-		return;
-	dlg_hash_lock(dlg);
-	dlg->mark = mark_new(dlg);
-	if (dlg->mark)
-		dlg->mark->stored = 1;
-	if (dlg->mark && version)
-		push_locked(dlg->mark, 0);
+	m->stored = 1;
+	dlg->mark = m;
+	if (version)
+		push_locked(m, 0);
 	dlg->db_copied = dlg->db_journaled = (uint32_t)version;
+}
+
+int dlg_db_push_restored(struct dlg_cell *dlg, uint64_t version)
+{
+	struct dlg_db_mark *m;
+
+	if (!writes_at_run_time())
+		return 0;
+	m = mark_new(dlg);
+	if (!m)
+		return -1;
+	dlg_hash_lock(dlg);
+	mark_restored_locked(dlg, m, version);
 	dlg_hash_unlock(dlg);
+	return 0;
 }
 
 int dlg_db_push_dead(uint32_t h_entry, uint32_t h_id)
@@ -927,26 +941,47 @@ void dlg_db_announce(void)
 
 /* ---- exit ---- */
 
-/* SHUTDOWN: now everything is worth a row. */
+static int has_no_mark(const struct dlg_cell *dlg)
+{
+	int ret;
+
+	dlg_hash_lock(dlg);
+	ret = is_answered(dlg) && !dlg->mark;
+	dlg_hash_unlock(dlg);
+	return ret;
+}
+
+/* SHUTDOWN: now everything is worth a row. Else what had no memory for a mark has one more chance. */
+static void push_last(struct dlg_cell *dlg)
+{
+	struct change c = { 0 };
+
+	if (mode() == DLG_DB_SHUTDOWN)
+		note(dlg, &c);
+	else if (has_no_mark(dlg))
+		dlg_db_changed(dlg);
+}
+
 static void push_all(void)
 {
 	struct dlg_hash_cursor cur = { 0 };
 	struct dlg_cell *dlg;
 
 	while (dlg_hash_page(&cur, &dlg, 1, DLG_BY_LOCAL)) {
-		struct change c = { 0 };
-
-		note(dlg, &c);
+		push_last(dlg);
 		dlg_hash_put(dlg, DLG_BY_LOCAL);
 	}
 }
 
-static void report_stop(uint64_t total, uint64_t left)
+static void report_stop(uint64_t total, uint64_t left, uint64_t unsaved)
 {
-	if (!left)
+	if (unsaved)
+		host_log(HOST_ERROR, "database %s: %llu calls could not be saved: no memory",
+			 dlg_db_store_name(), (unsigned long long)unsaved);
+	if (!left && !unsaved)
 		host_log(HOST_INFO, "database %s: all changes are saved (%llu at exit)",
 			 dlg_db_store_name(), (unsigned long long)total);
-	else
+	else if (left)
 		host_log(HOST_ERROR, "database %s: %llu changes could not be saved: %s%s",
 			 dlg_db_store_name(), (unsigned long long)left, dlg_db_store_error(),
 			 dlg_journal_on() ? ": the journal keeps them for the next start" : "");
@@ -972,18 +1007,19 @@ static void write_all(void)
 
 void dlg_db_stop(void)
 {
-	uint64_t total;
+	uint64_t total, unsaved;
 
 	if (!ready)
 		return;
 	ready = 0;
-	if (mode() == DLG_DB_SHUTDOWN)
-		push_all();
+	stopping = 1;
+	unsaved = log_->info.unsaved;
+	push_all();
 	put_back_batch();
 	take_incoming();
 	total = log_->info.queue;
 	write_all();
-	report_stop(total, log_->info.queue);
+	report_stop(total, log_->info.queue, log_->info.unsaved - unsaved);
 	dlg_journal_stop(!log_->info.queue);
 	dlg_db_store_close();
 	log_ = NULL;

@@ -129,8 +129,8 @@ static void skip(struct load *l, const struct db_value *v, const char *why)
 static void end_row(struct load *l, uint32_t h_entry, uint32_t h_id)
 {
 	l->out->ended++;
-	if (dlg_db_push_dead(h_entry, h_id) == 0)
-		l->out->changes++;
+	l->out->changes++;
+	l->no_memory |= dlg_db_push_dead(h_entry, h_id) < 0;
 }
 
 static const char *reason(enum dlg_db_made made)
@@ -158,7 +158,7 @@ static void make(struct load *l, const struct db_value *v, const struct dlg_row 
 	l->out->expired += row->timeout <= host_wall_s();
 	l->out->changes += version != 0;
 	l->out->journal += version != 0;
-	dlg_db_push_restored(dlg, version);
+	l->no_memory |= dlg_db_push_restored(dlg, version) < 0;
 }
 
 static void read_row(struct load *l, const struct db_value *v, uint64_t version)

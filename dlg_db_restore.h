@@ -30,8 +30,8 @@ int dlg_db_restore(struct dlg_db_restored *out);
 /* ---- in dlg_db_handler.c, for the restore ---- */
 
 /* The dialog has a row. With a version (from the journal) the row is old, and the dialog goes on the
- * change log. */
-void dlg_db_push_restored(struct dlg_cell *dlg, uint64_t version);
+ * change log. 0, or -1 without memory: its end could not delete the row. */
+int dlg_db_push_restored(struct dlg_cell *dlg, uint64_t version);
 
 /* The row of that name is to be deleted. 0, or -1 without memory. */
 int dlg_db_push_dead(uint32_t h_entry, uint32_t h_id);

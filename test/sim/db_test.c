@@ -644,6 +644,90 @@ START_TEST(what_expired_meanwhile_ends_at_once_with_byes_if_asked_for)
 }
 END_TEST
 
+/* ---- without memory ---- */
+
+static void two_calls(void)
+{
+	sim_talk(&call[0]);
+	sim_talk(&call[1]);
+}
+
+/* SHUTDOWN makes marks at exit only. In the other mode they could not be made when the calls were
+ * answered. */
+static void two_calls_without_marks(void)
+{
+	int mode = dialog_conf.db_mode;
+
+	dialog_conf.db_mode = DLG_DB_SHUTDOWN;
+	two_calls();
+	dialog_conf.db_mode = mode;
+	sim_faults.mem_allow = 0;
+}
+
+static void two_are_there(void)
+{
+	ck_assert_uint_eq(dlg_state_active(), 2);
+}
+
+START_TEST(calls_without_marks_are_saved_at_exit)
+{
+	int mode = _i ? DLG_DB_DELAYED : DLG_DB_SHUTDOWN;
+
+	live(mode, two_calls_without_marks, GRACEFUL);
+	live(mode, two_are_there, KILLED);
+}
+END_TEST
+
+static void two_calls_saved(void)
+{
+	two_calls();
+	drain();
+}
+
+/* 0: no start; 1: whatever came back ends for good; 2: it does not. */
+static int start_and_hang_up(unsigned mem_in)
+{
+	sim_db_use(DLG_DB_DELAYED);
+	sim_db_load(table_file);
+	dialog_conf.db_journal_dir = NULL;
+	sim_db.mem_in = mem_in;
+	if (sim_call_start(hash_size) < 0)
+		return 0;
+	sim_faults_off();
+	for (unsigned i = 0; i < 8; i++)
+		sim_call_init(&call[i], i);
+	remember_calls();
+	for (unsigned i = 0; i < 2; i++)
+		sim_within(&call[i], HOST_BYE, DLG_DIR_DOWNSTREAM, 0, 200);
+	drain();
+	return sim_db.rows ? 2 : 1;
+}
+
+static int in_a_process(int (*fn)(unsigned), unsigned arg)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (!pid)
+		_exit(fn(arg));
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+START_TEST(a_restored_call_that_could_not_end_for_good_stops_the_start)
+{
+	unsigned n = 1;
+	int got;
+
+	live(DLG_DB_DELAYED, two_calls_saved, GRACEFUL);
+	while (!(got = in_a_process(start_and_hang_up, n)))
+		n++;
+	ck_assert_int_eq(got, 1);
+	ck_assert_uint_gt(n, 4);
+}
+END_TEST
+
 /* ---- rows that others have damaged ---- */
 
 static void damage(void)
@@ -714,12 +798,6 @@ static void tear(FILE *f)
 {
 	fseek(f, -10, SEEK_END);
 	ck_assert_int_eq(ftruncate(fileno(f), ftell(f)), 0);
-}
-
-static void two_calls(void)
-{
-	sim_talk(&call[0]);
-	sim_talk(&call[1]);
 }
 
 static void both_are_there(void)
@@ -1029,6 +1107,8 @@ int main(int argc, char **argv)
 	tcase_add_test(c, an_ack_may_be_of_an_invite_that_was_not_saved);
 	tcase_add_test(c, the_journal_keeps_what_an_absent_database_missed_at_exit);
 	tcase_add_test(c, what_expired_meanwhile_ends_at_once_with_byes_if_asked_for);
+	tcase_add_loop_test(c, calls_without_marks_are_saved_at_exit, 0, 2);
+	tcase_add_test(c, a_restored_call_that_could_not_end_for_good_stops_the_start);
 	tcase_add_test(c, d01_d13_bad_rows_are_skipped_named_and_kept);
 	tcase_add_test(c, a_torn_last_record_costs_nothing_but_itself);
 	tcase_add_test(c, who_ends_a_call_when_it_is_saved_makes_the_timer_do_it);

@@ -17,6 +17,7 @@ extern struct sim_db {
 	unsigned lose_in;            /* the n-th call from now is DB_LOST; 0 none */
 	enum sim_db_call lose_call;  /* ... of this kind */
 	int lose_after;              /* it takes effect all the same (a lost answer to a commit) */
+	unsigned mem_in;             /* when rows are read, the n-th allocation fails, and all after it */
 	uint32_t refuse_id;          /* rows with this hash_id are DB_REFUSED */
 	unsigned calls[SIM_DB_CALLS];
 	unsigned open_conns;
