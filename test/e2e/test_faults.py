@@ -104,7 +104,7 @@ class ClockHours(ClockCase):
         began = time.monotonic()
         self.wait_state(short, CONFIRMED)
         self.world.shift(hours * 3600)
-        time.sleep(1)  # the host follows
+        time.sleep(min(SLOW, 2.5))  # the host follows
         t = self.traffic(rate=15, prefix="hour%d" % abs(hours))
         for c in (short, stays):
             self.assertEqual(self.state(c), CONFIRMED)
