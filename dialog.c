@@ -218,6 +218,11 @@ int dialog_init(void)
 	return 0;
 }
 
+int dialog_load(void)
+{
+	return dlg_db_load();
+}
+
 void dialog_stop(void)
 {
 	dlg_db_stop();

@@ -68,6 +68,10 @@ extern struct dialog_conf dialog_conf;
  * process, before fork. 0 or -1. */
 int dialog_init(void);
 
+/* Restore what was saved, and begin to save. Main process, after dialog_init() of all modules and before
+ * fork, with the privileges that all processes will have: files are made. 0, or -1 with one log line. */
+int dialog_load(void);
+
 /* Exit, in the main process after all others are gone. Blocks on nothing; from now on every inbound
  * call is a no-op. Harmless when dialog_init() never ran. */
 void dialog_stop(void);

@@ -25,6 +25,7 @@ enum {
 	STOP_TRIES_JOURNAL = 2,       /* nothing is lost by leaving early */
 	SEGMENT_BYTES = 16 << 20,     /* of the journal, then a new one begins */
 	REWRITE_BYTES = 64 << 20,     /* with the database away: then it is written anew */
+	REWRITE_AGAIN_MS = 10000,     /* or when it is incomplete, but not all the time */
 };
 
 /* One word, so that the writer, who takes a mark off, and whoever ends its dialog at that moment agree
@@ -644,12 +645,14 @@ static void rewrite_journal(void)
 	}
 }
 
-static void begin_segment(uint64_t errors)
+/* `rewrite`: everything that counts goes there once nobody holds the one before. */
+static void begin_segment(uint64_t errors, int rewrite)
 {
 	if (dlg_journal_rotate() == 0) {
 		w.errors = errors;
 		w.old_segments = 1;
 		w.barrier_set = 0;
+		w.rewrite = rewrite;
 	}
 }
 
@@ -675,33 +678,48 @@ static void settle_old_segments(const struct dlg_journal_info *info)
 		dlg_journal_drop_old();
 		w.old_segments = 0;
 	} else if (!dlg_db_store_is_open() && info->bytes > w.rewrite_at) {
-		begin_segment(info->errors);
-		w.rewrite = 1;
+		begin_segment(info->errors, 1);
 	}
 }
 
 /* A segment that lacks a record, the end of a call perhaps, must not be read over the table some day: it
  * has to go as soon as the disk takes another one and the database has everything. */
-static int wants_segment(const struct dlg_journal_info *info)
+static int wants_segment(const struct dlg_journal_info *info, int incomplete)
 {
 	uint64_t now = host_mono_ms();
 
-	if (w.old_segments || (info->bytes <= SEGMENT_BYTES && info->errors == w.errors) ||
-	    now < w.next_segment)
+	if (w.old_segments || (info->bytes <= SEGMENT_BYTES && !incomplete) || now < w.next_segment)
 		return 0;
 	w.next_segment = now + IDLE_MS;
+	return 1;
+}
+
+/* Old ones wait for a database that is away, and what the current one lacks is nowhere: everything is
+ * written anew. At most two are in use at a time. */
+static int wants_rewriting(int incomplete)
+{
+	uint64_t now = host_mono_ms();
+
+	if (!incomplete || !w.old_segments || dlg_db_store_is_open() || now < w.next_segment ||
+	    dlg_journal_old_held())
+		return 0;
+	w.next_segment = now + REWRITE_AGAIN_MS;
 	return 1;
 }
 
 static void keep_journal(void)
 {
 	struct dlg_journal_info info;
+	int incomplete;
 
 	if (!dlg_journal_on())
 		return;
 	dlg_journal_get_info(&info);
-	if (wants_segment(&info))
-		begin_segment(info.errors);
+	incomplete = info.errors != w.errors;
+	if (wants_segment(&info, incomplete))
+		begin_segment(info.errors, 0);
+	else if (wants_rewriting(incomplete))
+		begin_segment(info.errors, 1);
 	if (w.old_segments && !dlg_journal_old_held())
 		settle_old_segments(&info);
 }
@@ -807,13 +825,13 @@ static int create_log(void)
 	return sem_init(&log_->wake, 1, 0);
 }
 
-static int open_journal(void)
+static int init_journal(void)
 {
 	const char *dir = dialog_conf.db_journal_dir;
 
 	if (mode() != DLG_DB_REALTIME || (dir && !*dir))
 		return 0;
-	return dlg_journal_open(dir ? dir : host_state_dir(), node_name(), DLG_ROW_LAYOUT);
+	return dlg_journal_init(dir ? dir : host_state_dir(), node_name(), DLG_ROW_LAYOUT);
 }
 
 /* What the journal of the last run knew is on its way to the database; until it is there the old
@@ -889,7 +907,8 @@ static int restore_all(void)
 {
 	struct dlg_db_restored r = { 0 };
 
-	if (open_journal() < 0 || dlg_db_store_check() < 0 || dlg_db_restore(&r) < 0)
+	if ((dlg_journal_on() && dlg_journal_open() < 0) || dlg_db_store_check() < 0 ||
+	    dlg_db_restore(&r) < 0)
 		return -1;
 	log_->info.restored = r.restored;
 	log_->info.skipped = r.skipped;
@@ -903,16 +922,34 @@ static int restore_all(void)
 
 int dlg_db_init(void)
 {
-	int ret;
-
 	if (mode() == DLG_DB_NO_DB)
 		return 0;
 	if (dlg_db_store_init() < 0)
 		return -1;
-	if (create_log() < 0) {
+	if (create_log() < 0 || init_journal() < 0) {
 		host_log(HOST_ERROR, "not enough shared memory for the change log");
 		return -1;
 	}
+	return 0;
+}
+
+static void announce(void)
+{
+	struct dlg_hash_cursor cur = { 0 };
+	struct dlg_cell *dlg;
+
+	if (!log_->info.restored)
+		return;
+	while (dlg_hash_page(&cur, &dlg, 1, DLG_BY_LOCAL)) {
+		dlg_handlers_call_back(dlg, DLGCB_LOADED);
+		dlg_hash_put(dlg, DLG_BY_LOCAL);
+	}
+}
+
+int dlg_db_load(void)
+{
+	if (mode() == DLG_DB_NO_DB)
+		return 0;
 	if (dlg_db_store_open() < 0) {
 		host_log(HOST_ERROR,
 			 "parameter db_url: database %s cannot be reached: %s: allowed is a "
@@ -920,23 +957,12 @@ int dlg_db_init(void)
 			 dlg_db_store_name(), dlg_db_store_error());
 		return -1;
 	}
-	ret = restore_all();
+	ready = restore_all() == 0;
 	dlg_db_store_close();
-	ready = ret == 0;
-	return ret;
-}
-
-void dlg_db_announce(void)
-{
-	struct dlg_hash_cursor cur = { 0 };
-	struct dlg_cell *dlg;
-
-	if (!log_ || !log_->info.restored)
-		return;
-	while (dlg_hash_page(&cur, &dlg, 1, DLG_BY_LOCAL)) {
-		dlg_handlers_call_back(dlg, DLGCB_LOADED);
-		dlg_hash_put(dlg, DLG_BY_LOCAL);
-	}
+	if (!ready)
+		return -1;
+	announce();
+	return 0;
 }
 
 /* ---- exit ---- */

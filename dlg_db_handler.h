@@ -19,13 +19,14 @@ struct dlg_cell;
 
 enum dlg_db_mode { DLG_DB_NO_DB, DLG_DB_REALTIME, DLG_DB_DELAYED, DLG_DB_SHUTDOWN };
 
-/* Check the parameters, open the database, check its table, restore the dialogs. Main process, after
- * the engine's other parts, before fork. 0; or -1 with one log line that says what to do. */
+/* Check the parameters, load the driver, make what processes share. Main process, after the engine's
+ * other parts, before any other process is there. 0; or -1 with one log line that says what to do. */
 int dlg_db_init(void);
 
-/* Call DLGCB_LOADED for the restored dialogs: when all modules have registered. Main process, before
- * fork. */
-void dlg_db_announce(void);
+/* Open the database and the journal, check the table, restore the dialogs, and call DLGCB_LOADED for
+ * them. Main process, before fork; as the user who runs the proxy, to whom the files made here will
+ * belong; when all modules have registered. 0; or -1 with one log line that says what to do. */
+int dlg_db_load(void);
 
 /* Nonzero when the mode needs the writer process; which runs this for ever. `idle` (may be NULL) is
  * called about once a second. */

@@ -112,13 +112,23 @@ static int take_lock(void)
 	return 0;
 }
 
-int dlg_journal_open(const char *where, struct dlg_str node, uint32_t layout)
+int dlg_journal_init(const char *where, struct dlg_str node, uint32_t layout)
 {
+	shared = host_shm_alloc(sizeof(*shared));
+	if (!shared)
+		return -1;
+	memset(shared, 0, sizeof(*shared));
+	oldest = 1;
 	snprintf(dir, sizeof(dir), "%s", where);
 	head = (struct file_head){ .format = FORMAT, .layout = layout };
 	memcpy(head.magic, file_magic, sizeof(file_magic));
 	if (node.len)
 		memcpy(head.node, node.s, node.len < NODE_MAX ? node.len : NODE_MAX);
+	return 0;
+}
+
+int dlg_journal_open(void)
+{
 	if (mkdir(dir, 0750) < 0 && errno != EEXIST) {
 		host_log(HOST_ERROR,
 			 "parameter db_journal_dir: cannot make \"%s\": %s: allowed is a directory "
@@ -126,14 +136,7 @@ int dlg_journal_open(const char *where, struct dlg_str node, uint32_t layout)
 			 dir, strerror(errno));
 		return -1;
 	}
-	if (take_lock() < 0)
-		return -1;
-	shared = host_shm_alloc(sizeof(*shared));
-	if (!shared)
-		return -1;
-	memset(shared, 0, sizeof(*shared));
-	oldest = 1;
-	return 0;
+	return take_lock();
 }
 
 int dlg_journal_on(void)

@@ -115,13 +115,14 @@ static int fork_all(void)
 /* The main process again, before it forks: privileges are dropped by now. */
 static int prepare_fork(void)
 {
+	if (dialog_load() < 0)
+		return -1;
 	if (fifo_wanted()) {
 		if (mi_fifo_init() < 0)
 			return -1;
 		fifo_created = 1;
 	}
 	adapter_slot_watch();
-	dlg_db_announce();
 	adapter_started = 1;
 	return 0;
 }

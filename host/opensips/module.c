@@ -117,12 +117,13 @@ static void run_writer(int no)
 /* The main process again, before it forks: the script is read, privileges are dropped by now. */
 static int prepare_fork(void)
 {
+	if (dialog_load() < 0)
+		return -1;
 	if (fifo_wanted()) {
 		if (mi_fifo_init() < 0)
 			return -1;
 		fifo_created = 1;
 	}
-	dlg_db_announce();
 	return 0;
 }
 

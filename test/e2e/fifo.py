@@ -6,7 +6,7 @@ import os
 import select
 import time
 
-from sip import SLOW
+from sip import SLOW, give_away
 
 _serial = itertools.count(1)
 
@@ -36,6 +36,7 @@ class Fifo:
         name = "r%d_%d" % (os.getpid(), next(_serial))
         path = os.path.join(self.reply_dir, name)
         os.mkfifo(path, 0o660)
+        give_away(path)
         return name, path, os.open(path, os.O_RDONLY | os.O_NONBLOCK)
 
     @staticmethod

@@ -79,7 +79,8 @@ def config(p):
 
 def command(p, cfg):
     where = ["-L", os.path.join(SOURCE, "modules")] if SOURCE else []
-    return [BINARY, "-DD", "-E", "-f", cfg, "-m", str(p.shm), "-M", "16", "-Y", p.dir, "-w", p.dir] + where
+    user = ["-u", p.user[0], "-g", p.user[1]] if p.user else []
+    return [BINARY, "-DD", "-E", "-f", cfg, "-m", str(p.shm), "-M", "16", "-Y", p.dir, "-w", p.dir] + where + user
 
 
 def script(text):

@@ -116,7 +116,8 @@ def config(p):
 
 
 def command(p, cfg):
-    return [BINARY, "-F", "-f", cfg, "-m", str(p.shm), "-M", "16", "-w", p.dir, *allocator()]
+    user = ["-u", p.user[0], "-g", p.user[1]] if p.user else []
+    return [BINARY, "-F", "-f", cfg, "-m", str(p.shm), "-M", "16", "-w", p.dir, *user, *allocator()]
 
 
 # ---- script

@@ -138,8 +138,11 @@ class Proxy:
 
     def __init__(self, params=None, tm=None, hooks=None, script=None, modules=(), extra="",
                  sockets=1, children=4, shm=64, dialog=True, debug=2, preload=True, after=(), tcp=False,
-                 strangers=False):
+                 strangers=False, user=None):
         self.dir = tempfile.mkdtemp(prefix="dlge2e.")
+        self.user = user  # (user, group): it is started as root and becomes that
+        if user:
+            shutil.chown(self.dir, *user)
         self.ip = loopback()
         self.params = dict(params or {})
         self.tm = dict({"fr_timer": 3000, "fr_inv_timer": 8000, "wt_timer": 2000}, **(tm or {}))

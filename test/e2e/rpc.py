@@ -6,7 +6,7 @@ import json
 import os
 import socket
 
-from sip import SLOW
+from sip import SLOW, give_away
 
 _serial = itertools.count(1)
 
@@ -45,6 +45,7 @@ class Rpc:
         s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
             s.bind(own)
+            give_away(own)
             s.settimeout(timeout * SLOW)
             s.sendto(request, self.path)
             return s.recv(1 << 20)

@@ -19,6 +19,13 @@ SLOW = float(os.environ.get("E2E_SLOW", "1"))  # stretches waits: sanitizer buil
 _serial = itertools.count(1)
 
 
+def give_away(path):
+    """To the proxy's user, who owns the directory."""
+    owner = os.stat(os.path.dirname(path))
+    if owner.st_uid != os.getuid():
+        os.chown(path, owner.st_uid, owner.st_gid)
+
+
 def loopback():
     """An address of this process' own in 127/8, so that suites side by side never meet."""
     pid = os.getpid()

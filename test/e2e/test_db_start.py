@@ -5,9 +5,11 @@ configured."""
 import os
 import re
 import tempfile
+import unittest
 
-from base import CONFIRMED
+from base import CONFIRMED, DELETED
 from db import DELAYED, IN_PATH, REALTIME, SHUTDOWN, DbCase, dbserver, make_table, over
+from faults import figures
 from proxy import MODULE, ROOT
 from test_params import our_errors
 
@@ -36,6 +38,33 @@ class Refuse(DbCase):
         for secret in (PLAIN, dbserver.ENCODED, SECRET, "opensipsrw"):
             self.assertNotIn(secret, log)
         return ours[0]
+
+
+@unittest.skipUnless(os.getuid() == 0, "only root can start a proxy that becomes somebody else")
+class OtherUser(DbCase):
+    """Started as root, with -u and -g: journal and SQLite file are made by whom the proxy has become."""
+
+    seconds = 15
+    user = ("nobody", "nogroup")
+
+    def files(self):
+        return [n for n in os.listdir(self.proxy.dir) if n.endswith(".journal") or n.startswith(("dialog.lock", "calls.db"))]
+
+    def test_all_of_it_can_be_written(self):
+        p = self.new_proxy(REALTIME, user=self.user)
+        p.params["db_url"] = "sqlite://%s/calls.db" % p.dir
+        p.start()
+        self.addCleanup(self.stop_proxy, p)
+        c = self.call().setup()
+        self.wait_until("its row", lambda: figures(p)["db_rows"] > 0)
+        self.assertGreaterEqual(len(self.files()), 3)
+        for name in self.files():
+            self.assertEqual(os.stat(os.path.join(p.dir, name)).st_uid, os.stat(p.dir).st_uid, name)
+        p.restart(kill=True)
+        self.wait_state(c, CONFIRMED)
+        self.assertEqual(figures(p)["db_journal_errors"], 0)
+        c.hangup()
+        self.wait_state(c, DELETED)
 
 
 class BadAddresses(Refuse):

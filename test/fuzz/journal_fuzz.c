@@ -33,7 +33,7 @@ static void start(void)
 	MUST(mkdtemp(dir));
 	snprintf(path, sizeof(path), "%s/dialog-00000001.journal", dir);
 	sim_log_level = HOST_ERROR;
-	MUST(dlg_journal_open(dir, DLG_STR("n"), 1) == 0);
+	MUST(dlg_journal_init(dir, DLG_STR("n"), 1) == 0 && dlg_journal_open() == 0);
 	MUST(dlg_journal_rotate() == 0);
 	remember_head();
 }

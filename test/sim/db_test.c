@@ -1059,6 +1059,29 @@ START_TEST(in_a_long_outage_the_journal_is_written_anew)
 }
 END_TEST
 
+/* Nobody can write to the current segment while the old ones wait for a database. */
+static void no_segment_in_an_outage(void)
+{
+	sim_db_remove_dir(dir);
+	ck_assert_int_eq(mkdir(dir, 0700), 0);
+	sim_db.away = 1;
+	two_calls();
+	write_for(3);
+}
+
+static void two_came_from_the_journal(void)
+{
+	two_are_there();
+	ck_assert_ptr_nonnull(sim_log_find(HOST_NOTICE, "2 from the journal"));
+}
+
+START_TEST(an_incomplete_segment_is_written_anew_in_an_outage)
+{
+	live(DLG_DB_REALTIME, no_segment_in_an_outage, KILLED);
+	live(DLG_DB_REALTIME, two_came_from_the_journal, GRACEFUL);
+}
+END_TEST
+
 /* ---- start-up ---- */
 
 START_TEST(an_absent_database_stops_the_start_without_naming_the_password)
@@ -1120,6 +1143,7 @@ int main(int argc, char **argv)
 	tcase_add_test(c, two_proxies_do_not_share_a_journal);
 	tcase_add_test(c, segments_go_when_the_database_has_what_is_in_them);
 	tcase_add_test(c, in_a_long_outage_the_journal_is_written_anew);
+	tcase_add_test(c, an_incomplete_segment_is_written_anew_in_an_outage);
 	tcase_add_loop_test(c, an_absent_database_stops_the_start_without_naming_the_password, 0, 3);
 	tcase_add_test(c, no_db_asks_no_database);
 	return unit_run_case("db", c);

@@ -916,7 +916,7 @@ int sim_start(uint32_t hash_size)
 	    (dialog_list_add(&dialog_conf.profiles_with_value, SIM_PROFILES) < 0 ||
 	     dialog_list_add(&dialog_conf.profiles_no_value, SIM_PROFILES_NO_VALUE) < 0))
 		return -1;
-	return dialog_init();
+	return dialog_init() < 0 ? -1 : dialog_load();
 }
 
 void sim_run(unsigned seconds)

@@ -207,7 +207,8 @@ void sim_sent_clear(void);
 #define SIM_PROFILES          "caller ; trunk"
 #define SIM_PROFILES_NO_VALUE "inbound ; out_bound"
 
-/* Default parameters with a small table, no faults, clock at a day; then dialog_init(). The engine
+/* Default parameters with a small table, no faults, clock at a day; then dialog_init() and
+ * dialog_load(). The engine
  * can be started once per process. 0 or -1. */
 int sim_start(uint32_t hash_size);
 
