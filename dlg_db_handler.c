@@ -198,7 +198,11 @@ static void journal(struct dlg_cell *dlg, uint32_t held, const struct change *c)
 					.version = c->version, .ended = c->ended,
 					.image = dlg_buf_view(&c->image) };
 
-	if (c->image.failed || dlg_journal_append(held, &r) < 0)
+	if (c->image.failed) {
+		dlg_journal_lack();
+		return;
+	}
+	if (dlg_journal_append(held, &r) < 0)
 		return;
 	dlg_hash_lock(dlg);
 	if (dlg->db_journaled < c->version)
@@ -336,6 +340,7 @@ static struct {
 	struct dlg_db_name dead[BATCH];
 	struct dlg_db_mark *dead_mark[BATCH];
 	unsigned n_rows, n_dead, n_deletes; /* a short call has no row to delete */
+	int starved; /* it ended early: no private memory for an image */
 } out;
 
 static struct dlg_str node_name(void)
@@ -351,6 +356,7 @@ static int copy_locked(const struct dlg_cell *dlg, const struct dlg_db_mark *m, 
 	return 1;
 }
 
+/* 1; 0: there is nothing to save any more; -1: no memory. */
 static int copy(const struct dlg_db_mark *m, struct dlg_buf *image)
 {
 	struct dlg_cell *dlg = dlg_hash_get(m->h_entry, m->h_id, DLG_BY_LOCAL);
@@ -363,20 +369,38 @@ static int copy(const struct dlg_db_mark *m, struct dlg_buf *image)
 	alive = copy_locked(dlg, m, image);
 	dlg_hash_unlock(dlg);
 	dlg_hash_put(dlg, DLG_BY_LOCAL);
-	return alive && !image->failed;
+	return image->failed ? -1 : alive;
 }
 
-static void add_to_batch(struct dlg_db_mark *m, int ended)
+/* It waits behind the others, unless it is on the log again already; and so does whoever counts on it. */
+static void put_last_of_batch(void)
+{
+	struct dlg_db_mark *m = log_->batch[--log_->n_batch];
+
+	out.starved = 1;
+	w.barrier_set = 0;
+	if (set_state(m, QUEUED) & QUEUED)
+		return;
+	count(&log_->info.queue, 1);
+	append(m);
+}
+
+static void add_dead(struct dlg_db_mark *m)
+{
+	out.dead_mark[out.n_dead++] = m;
+	if (m->stored)
+		out.dead[out.n_deletes++] = (struct dlg_db_name){ m->h_entry, m->h_id };
+}
+
+/* One that has ended since it was taken is on the log again, and comes back as a dead one. */
+static void add_alive(struct dlg_db_mark *m)
 {
 	struct dlg_buf *image = &out.image[out.n_rows];
+	int got = copy(m, image);
 
-	if (ended) {
-		out.dead_mark[out.n_dead++] = m;
-		if (m->stored)
-			out.dead[out.n_deletes++] = (struct dlg_db_name){ m->h_entry, m->h_id };
-		return;
-	}
-	if (!copy(m, image) ||
+	if (got < 0)
+		put_last_of_batch();
+	if (got < 1 ||
 	    dlg_row_values(dlg_buf_view(image), node_name(), out.rows[out.n_rows]) < 0)
 		return;
 	m->stored = 1; /* a commit whose answer is lost may have happened */
@@ -385,14 +409,17 @@ static void add_to_batch(struct dlg_db_mark *m, int ended)
 
 static void make_batch(unsigned max)
 {
-	struct dlg_db_mark *m;
-	int ended;
-
 	out.n_rows = out.n_dead = out.n_deletes = 0;
-	while (log_->first && log_->n_batch < max) {
-		log_->batch[log_->n_batch++] = log_->first;
-		m = take_first(&ended);
-		add_to_batch(m, ended);
+	out.starved = 0;
+	while (log_->first && log_->n_batch < max && !out.starved) {
+		struct dlg_db_mark *m = log_->batch[log_->n_batch++] = log_->first;
+		int ended;
+
+		take_first(&ended);
+		if (ended)
+			add_dead(m);
+		else
+			add_alive(m);
 	}
 }
 
@@ -573,6 +600,16 @@ static int connect_if_due(void)
 	return 0;
 }
 
+/* Nothing could be written for want of memory: in a second again. */
+static int starve(void)
+{
+	log_->info.unsaved++;
+	w.next_try = host_mono_ms() + IDLE_MS;
+	HOST_LOG(HOST_ERROR, "database %s: no private memory for a row: %llu changes wait",
+		 dlg_db_store_name(), (unsigned long long)log_->info.queue);
+	return -1;
+}
+
 int dlg_db_write_some(void)
 {
 	int n;
@@ -586,6 +623,8 @@ int dlg_db_write_some(void)
 	n = write_batch();
 	if (n < 0)
 		lost(host_mono_ms());
+	else if (!n && out.starved)
+		n = starve();
 	note_oldest();
 	return n;
 }

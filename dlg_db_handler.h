@@ -34,7 +34,7 @@ int dlg_db_has_writer(void);
 void dlg_db_run(void (*idle)(void)) __attribute__((noreturn));
 
 /* One round of the writer: take what is on the change log, write one batch. Returns how many changes
- * were saved, -1 when the database is away. For the writer and for tests. */
+ * were saved, -1 when the database is away or memory is short. For the writer and for tests. */
 int dlg_db_write_some(void);
 
 /* Everything that waits, batch by batch, and the care of the journal's segments: one turn of the

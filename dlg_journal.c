@@ -485,6 +485,11 @@ int dlg_journal_append(uint32_t held, const struct dlg_journal_record *r)
 	return 0;
 }
 
+void dlg_journal_lack(void)
+{
+	complain(ENOMEM);
+}
+
 int dlg_journal_skip(const struct dlg_journal_record *r)
 {
 	char path[PATH_MAX + 64];

@@ -67,6 +67,9 @@ void dlg_journal_release(uint32_t held);
  * held. */
 int dlg_journal_append(uint32_t held, const struct dlg_journal_record *r);
 
+/* A record could not even be made: the held segment lacks it. */
+void dlg_journal_lack(void);
+
 struct dlg_journal_info {
 	uint64_t bytes;  /* in the current segment */
 	uint64_t errors; /* records that could not be written */

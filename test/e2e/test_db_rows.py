@@ -10,8 +10,7 @@ DAMAGES = {
     "from_tag": ("from_tag=NULL", "from_tag"),
     "state": ("state=77", "state"),
     "no state": ("state=NULL", "state"),
-    "caller_route": ("caller_route_set='<sip:127.0.0.9;lr'", "caller_route"),
-    "contact": ("from_contact='not a uri'", "contact"),
+    "to_uri": ("to_uri='not a uri'", "to_uri"),
     "d01 socket": ("caller_sock='udp:192.0.2.77:5060'", "socket"),
     "no socket": ("callee_sock='udp:nonsense'", "sock"),
     "cseq": ("caller_cseq=-1", "caller_cseq"),
@@ -19,6 +18,25 @@ DAMAGES = {
     "legs": ("legs='1,2,3'", "legs"),
     "d13 entry": ("hash_entry=hash_entry+100000", "h_entry"),
 }
+
+
+class OddCalls(DbCase):
+    """What parties write that no standard allows."""
+
+    seconds = 15
+
+    def test_they_survive(self):
+        p = self.start_proxy(REALTIME)
+        c = self.call()
+        c.a_contact = "alice"
+        c.setup()
+        self.assertSaved()
+        p.restart()
+        self.wait_state(c, CONFIRMED)
+        self.assertEqual(self.row(c)["from_contact"], "alice")
+        c.exchange("INFO")
+        c.hangup()
+        self.wait_rows(0)
 
 
 @over("mysql", "postgres", "sqlite")

@@ -646,6 +646,24 @@ END_TEST
 
 /* ---- without memory ---- */
 
+static unsigned journal_files(uint64_t *bytes)
+{
+	char command[256];
+	unsigned n = 0;
+	long size;
+	FILE *p;
+
+	*bytes = 0;
+	snprintf(command, sizeof(command), "stat -c %%s %s/*.journal", dir);
+	p = popen(command, "r");
+	while (fscanf(p, "%ld", &size) == 1) {
+		n++;
+		*bytes += (uint64_t)size;
+	}
+	pclose(p);
+	return n;
+}
+
 static void two_calls(void)
 {
 	sim_talk(&call[0]);
@@ -725,6 +743,38 @@ START_TEST(a_restored_call_that_could_not_end_for_good_stops_the_start)
 		n++;
 	ck_assert_int_eq(got, 1);
 	ck_assert_uint_gt(n, 4);
+}
+END_TEST
+
+static void images_fail_for_a_while(void)
+{
+	struct dlg_db_info info;
+	uint64_t bytes;
+
+	sim_talk(&call[0]);
+	write_for(3);
+	sim_faults.images_fail = 1;
+	sim_talk(&call[1]);
+	write_for(3);
+	dlg_db_get_info(&info);
+	ck_assert_uint_eq(info.queue, 1);
+	ck_assert_uint_ge(info.unsaved, 1);
+	ck_assert_uint_ge(info.journal_errors, 1);
+	ck_assert_ptr_nonnull(sim_log_find(HOST_ERROR, "no private memory"));
+	ck_assert_uint_gt(journal_files(&bytes), 1);
+	sim_talk(&call[2]);
+	sim_within(&call[2], HOST_BYE, DLG_DIR_DOWNSTREAM, 0, 200);
+	sim_faults.images_fail = 0;
+	write_for(3);
+	dlg_db_get_info(&info);
+	ck_assert_uint_eq(info.queue, 0);
+	ck_assert_uint_eq(journal_files(&bytes), 1);
+	sim_db_compare();
+}
+
+START_TEST(a_change_that_has_no_memory_for_its_image_waits)
+{
+	live(DLG_DB_REALTIME, images_fail_for_a_while, GRACEFUL);
 }
 END_TEST
 
@@ -972,24 +1022,6 @@ static int second_proxy(char *where)
 
 /* ---- a long outage ---- */
 
-static unsigned journal_files(uint64_t *bytes)
-{
-	char command[256];
-	unsigned n = 0;
-	long size;
-	FILE *p;
-
-	*bytes = 0;
-	snprintf(command, sizeof(command), "stat -c %%s %s/*.journal", dir);
-	p = popen(command, "r");
-	while (fscanf(p, "%ld", &size) == 1) {
-		n++;
-		*bytes += (uint64_t)size;
-	}
-	pclose(p);
-	return n;
-}
-
 static void much_traffic(unsigned changes)
 {
 	static char big[60000];
@@ -1132,6 +1164,7 @@ int main(int argc, char **argv)
 	tcase_add_test(c, what_expired_meanwhile_ends_at_once_with_byes_if_asked_for);
 	tcase_add_loop_test(c, calls_without_marks_are_saved_at_exit, 0, 2);
 	tcase_add_test(c, a_restored_call_that_could_not_end_for_good_stops_the_start);
+	tcase_add_test(c, a_change_that_has_no_memory_for_its_image_waits);
 	tcase_add_test(c, d01_d13_bad_rows_are_skipped_named_and_kept);
 	tcase_add_test(c, a_torn_last_record_costs_nothing_but_itself);
 	tcase_add_test(c, who_ends_a_call_when_it_is_saved_makes_the_timer_do_it);

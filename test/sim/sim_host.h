@@ -38,6 +38,7 @@ struct sim_faults {
 	long shm_allow;        /* host_shm_alloc() calls that may still succeed; -1: all */
 	long mem_allow;        /* the same of dlg_mem_alloc() (needs wrap.opts) */
 	long mem_fail;         /* that dlg_mem_alloc() from now on fails, 1 the next, and no other; 0 none */
+	int images_fail;       /* dlg_db_image_locked() finds no private memory (needs wrap.opts) */
 	unsigned mem_one_in;   /* one in n dlg_mem_alloc() fails; 0 none */
 	unsigned send_one_in;  /* ... host_send_within() */
 	unsigned attach_one_in, rr_one_in, refuse_one_in;

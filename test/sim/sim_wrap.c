@@ -2,6 +2,7 @@
 #include "sim_wrap.h"
 
 #include "../../dlg_cb.h"
+#include "../../dlg_db_image.h"
 #include "../../dlg_hash.h"
 #include "../../dlg_lock.h"
 #include "../../dlg_mem.h"
@@ -46,6 +47,7 @@ unsigned sim_plant_hits;
 	X(int, dlg_profile_leave,                                                                  \
 	  (struct dlg_cell * dlg, int profile, const struct dlg_str *value))                       \
 	X(void, dlg_profile_leave_all_locked, (struct dlg_cell * dlg))                             \
+	X(void, dlg_db_image_locked, (const struct dlg_cell *dlg, struct dlg_buf *out))            \
 	X(void, dlg_cb_run, (struct dlg_cell * dlg, int type, const struct dlg_cb_params *params))
 
 /* Weak, for programs that are linked without the wrapping. */
@@ -209,6 +211,14 @@ void *__wrap_dlg_mem_alloc(size_t size)
 	piece = __real_dlg_mem_alloc(size);
 	in_memory = 0;
 	return piece;
+}
+
+void __wrap_dlg_db_image_locked(const struct dlg_cell *dlg, struct dlg_buf *out)
+{
+	if (sim_faults.images_fail)
+		out->failed = 1;
+	else
+		__real_dlg_db_image_locked(dlg, out);
 }
 
 void __wrap_dlg_mem_free(void *piece)
