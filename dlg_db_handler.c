@@ -603,7 +603,7 @@ static int connect_if_due(void)
 /* Nothing could be written for want of memory: in a second again. */
 static int starve(void)
 {
-	log_->info.unsaved++;
+	count(&log_->info.unsaved, 1);
 	w.next_try = host_mono_ms() + IDLE_MS;
 	HOST_LOG(HOST_ERROR, "database %s: no private memory for a row: %llu changes wait",
 		 dlg_db_store_name(), (unsigned long long)log_->info.queue);
