@@ -5,7 +5,9 @@
 #include "dlg_mem.h"
 #include "dlg_vals.h"
 
-enum { STORED_FLAGS = DLG_F_BYE_ON_TIMEOUT | DLG_F_IN_PATH | DLG_F_LEG_LOST };
+enum {
+	STORED_FLAGS = DLG_F_BYE_ON_TIMEOUT | DLG_F_IN_PATH | DLG_F_LEG_LOST | DLG_F_ROUTING_LOST,
+};
 
 /* ---- from a dialog ---- */
 

@@ -1091,6 +1091,7 @@ static uint32_t limit_locked(struct dlg_cell *dlg, int may_send)
 	if (dlg->state != DLG_STATE_DELETED &&
 	    (!dlg->start_time || dlg->flags & DLG_F_BYE_ON_TIMEOUT))
 		dlg->flags |= DLG_F_KILLED; /* a late answer gets a BYE */
+	dlg->end_tries = 0;
 	return apply_locked(dlg, DLG_EV_TIMEOUT, DLG_END_PROXY, dlg->start_time ? 0 : 408);
 }
 

@@ -51,8 +51,9 @@ enum dlg_tx_event {
 };
 
 /* create_dialog() (manual 1.6.1). 1: created now or before; -1: not an initial INVITE, or a bad
- * one, or no memory for the dialog or, in match mode 0, its cookie; 0: a retransmission that the transaction layer has absorbed, or whose original
- * is still in another worker's script: the script must stop. */
+ * one, or no memory for the dialog or, in match mode 0, its cookie; 0: a retransmission that the
+ * transaction layer has absorbed, or whose original is still in another worker's script: the script
+ * must stop. */
 int dlg_handlers_create(struct host_msg *msg);
 
 /* The host makes a transaction for a request: creates the dialog if dlg_flag asks for it, and
@@ -91,9 +92,9 @@ int dlg_handlers_validate(struct host_msg *msg);
 
 /* End a call (manual 1.8.3). Answered: BYEs; before: a final error and CANCELs. Called from a
  * callback about a transaction, it is carried out by the timer process within two seconds, so
- * that nothing of ours overtakes the message in hand, or tried again for about a minute while nothing
- * can be sent; extra headers are refused then. The caller holds a reference. Returns 0, or -1 with a reason in *why: ended already, nothing could be
- * sent, no transaction yet. */
+ * that nothing of ours overtakes the message in hand, or tried again for about a minute while
+ * nothing can be sent; extra headers are refused then. The caller holds a reference. Returns 0, or
+ * -1 with a reason in *why: ended already, nothing could be sent, no transaction yet. */
 int dlg_handlers_end(struct dlg_cell *dlg, struct dlg_str headers, const char **why);
 
 /* Run the dialog's callbacks of that kind in a process that must not send: what they end with

@@ -5,10 +5,10 @@
  * 1.2, 1.8.3).
  *
  * Each answered and not yet ended leg gets two: one to the caller in the name of the callee, one
- * to the callee in the name of the caller, each with the next CSeq of the party it speaks for, beyond
- * 2^31 - 1 if need be, which is stored at once. Each outcome is its own: 481 and 408 mean that the
- * party is gone already (RFC 3261 15.1.2), any other failure is logged. Every pending BYE holds the
- * dialog as DLG_BY_SENDER. */
+ * to the callee in the name of the caller, each with the next CSeq of the party it speaks for,
+ * beyond 2^31 - 1 if need be, which is stored at once. Each outcome is its own: 481 and 408 mean
+ * that the party is gone already (RFC 3261 15.1.2), any other failure is logged. Every pending BYE
+ * holds the dialog as DLG_BY_SENDER. */
 
 #include "dlg_hash.h"
 

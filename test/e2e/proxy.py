@@ -238,6 +238,7 @@ class Proxy:
                 if host.is_ready(self):
                     if self.dialog and self.params.get("fifo_name", "") is not None:
                         self.fifo.cmd("which", timeout=1)
+                        time.sleep(0.1)  # a signal is lost on a child of Kamailio that has not run since its fork
                     else:
                         time.sleep(0.2)
                     return True

@@ -124,6 +124,17 @@ static struct dlg_cell *cell(const struct sim_call *c)
 	return (struct dlg_cell *)sim_peek(c);
 }
 
+/* The only dialog there is, whatever the calls of this life know. */
+static struct dlg_cell *restored_cell(void)
+{
+	struct dlg_hash_cursor start = { 0 };
+	struct dlg_cell *dlg;
+
+	ck_assert_uint_eq(dlg_hash_page(&start, &dlg, 1, DLG_BY_LOCAL), 1);
+	dlg_hash_put(dlg, DLG_BY_LOCAL);
+	return dlg;
+}
+
 /* What a script sets in a call. */
 static void furnish(struct sim_call *c)
 {
@@ -222,6 +233,25 @@ static void end_when_saved(void)
 START_TEST(who_ends_a_call_when_it_is_saved_makes_the_timer_do_it)
 {
 	live(DLG_DB_REALTIME, end_when_saved, GRACEFUL);
+}
+END_TEST
+
+static void lose_routing(void)
+{
+	sim_talk(&call[0]);
+	cell(&call[0])->flags |= DLG_F_ROUTING_LOST;
+	dlg_db_changed(cell(&call[0]));
+}
+
+static void routing_is_still_lost(void)
+{
+	ck_assert_uint_ne(restored_cell()->flags & DLG_F_ROUTING_LOST, 0);
+}
+
+START_TEST(what_was_lost_is_lost_after_a_restart_too)
+{
+	live(DLG_DB_REALTIME, lose_routing, GRACEFUL);
+	live(DLG_DB_REALTIME, routing_is_still_lost, GRACEFUL);
 }
 END_TEST
 
@@ -1167,6 +1197,7 @@ int main(int argc, char **argv)
 	tcase_add_test(c, a_change_that_has_no_memory_for_its_image_waits);
 	tcase_add_test(c, d01_d13_bad_rows_are_skipped_named_and_kept);
 	tcase_add_test(c, a_torn_last_record_costs_nothing_but_itself);
+	tcase_add_test(c, what_was_lost_is_lost_after_a_restart_too);
 	tcase_add_test(c, who_ends_a_call_when_it_is_saved_makes_the_timer_do_it);
 	tcase_add_test(c, a_damaged_record_does_not_hide_those_behind_it);
 	tcase_add_test(c, a_journal_of_another_version_is_set_aside);
