@@ -188,9 +188,9 @@ class Soak(Faults, DbCase):
         for life in sorted({r["life"] for r in self.samples}):
             rows = [r for r in self.samples if r["life"] == life]
             rows = [r for r in rows if r["seconds"] > rows[0]["seconds"] + 0.3 * (rows[-1]["seconds"] - rows[0]["seconds"])]
-            if len(rows) < 10:
+            took = rows[-1]["seconds"] - rows[0]["seconds"] if rows else 0
+            if took < 20:  # calls last up to 8 seconds, transactions and ended dialogs some more
                 continue
-            took = rows[-1]["seconds"] - rows[0]["seconds"]
             for what, free in FLAT.items():
                 grown = slope([(r["seconds"], r[what]) for r in rows]) * took
                 mean = sum(r[what] for r in rows) / len(rows)

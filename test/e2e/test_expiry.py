@@ -378,7 +378,7 @@ class SlowNames(ByeCase):
     requests waits in place of the resolver, and maddr, which could be a name, in place of a name."""
 
     seconds = 30
-    options = {"extra": 'event_route[tm:local-request] {\n\tif ($ru =~ "maddr") { sleep("2"); }\n}\n'}
+    options = {"extra": 'event_route[tm:local-request] {\n\tif ($ru =~ "maddr") { usleep("2000000"); }\n}\n'}
 
     def slow_call(self):
         c = self.call()
