@@ -56,6 +56,7 @@ class OtherUser(DbCase):
         p.start()
         self.addCleanup(self.stop_proxy, p)
         c = self.call().setup()
+        self.wait_state(c, CONFIRMED)
         self.wait_until("its row", lambda: figures(p)["db_rows"] > 0)
         self.assertGreaterEqual(len(self.files()), 3)
         for name in self.files():
