@@ -24,8 +24,9 @@ struct shard {
 };
 
 enum wheel { USUAL, PATIENT, WHEELS };
+enum { ALL = WHEELS * SHARDS };
 
-static struct shard (*wheel)[SHARDS]; /* [WHEELS], shared */
+static struct shard *wheels; /* [ALL], those of a wheel in a row; shared */
 
 static uint32_t tick_now(void)
 {
@@ -34,13 +35,13 @@ static uint32_t tick_now(void)
 
 int dlg_timer_init(void)
 {
-	wheel = host_shm_alloc(WHEELS * sizeof(*wheel));
-	if (!wheel)
+	wheels = host_shm_alloc(ALL * sizeof(*wheels));
+	if (!wheels)
 		return -1;
-	memset(wheel, 0, WHEELS * sizeof(*wheel));
-	for (int i = 0; i < WHEELS * SHARDS; i++) {
-		wheel[0][i].done = tick_now();
-		if (dlg_lock_init(&wheel[0][i].lock) < 0)
+	memset(wheels, 0, ALL * sizeof(*wheels));
+	for (int i = 0; i < ALL; i++) {
+		wheels[i].done = tick_now();
+		if (dlg_lock_init(&wheels[i].lock) < 0)
 			return -1;
 	}
 	return 0;
@@ -105,7 +106,7 @@ static void link_locked(struct shard *sh, struct dlg_timer_link *l)
 /* Where it is, or will be. */
 static struct shard *shard_of(const struct dlg_cell *dlg)
 {
-	return &wheel[dlg->timer.patient][dlg->h_entry % SHARDS];
+	return &wheels[dlg->timer.patient * SHARDS + dlg->h_entry % SHARDS];
 }
 
 void dlg_timer_disarm_locked(struct dlg_cell *dlg)
@@ -245,7 +246,8 @@ static unsigned run_wheel(enum wheel which)
 	unsigned total = 0;
 
 	for (uint32_t i = 0; i < SHARDS; i++) {
-		struct shard *sh = &wheel[which][(now + i) % SHARDS]; /* each is first in its turn */
+		/* each is the first in its turn */
+		struct shard *sh = &wheels[which * SHARDS + (now + i) % SHARDS];
 
 		/* only the wheel's process writes `done` */
 		while (sh->done < now)
@@ -270,8 +272,8 @@ void dlg_timer_get_info(struct dlg_timer_info *out)
 	uint32_t now = tick_now();
 
 	*out = (struct dlg_timer_info){ 0 };
-	for (int i = 0; i < WHEELS * SHARDS; i++) {
-		struct shard *sh = &wheel[0][i];
+	for (int i = 0; i < ALL; i++) {
+		struct shard *sh = &wheels[i];
 
 		dlg_lock_get(&sh->lock, DLG_LOCK_LEAF);
 		out->armed += sh->armed;
