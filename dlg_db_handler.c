@@ -108,8 +108,9 @@ static int is_tombstone(const struct dlg_db_mark *m)
 	return (__atomic_load_n(&m->state, __ATOMIC_ACQUIRE) & ENDED) != 0;
 }
 
-/* `state`: ENDED or 0. Entry lock of the dialog held. Counted before it is there, or the writer could count it off before,
- * and find less than nothing waiting. Once it is there a tombstone is the writer's, who frees it. */
+/* `state`: ENDED or 0. Entry lock of the dialog held. Counted before it is there, or the writer could
+ * count it off before, and find less than nothing waiting. Once it is there a tombstone is the
+ * writer's, who frees it. */
 static void push_locked(struct dlg_db_mark *m, uint32_t state)
 {
 	struct dlg_db_mark *head;
@@ -606,7 +607,7 @@ static int starve(void)
 	count(&log_->info.unsaved, 1);
 	w.next_try = host_mono_ms() + IDLE_MS;
 	HOST_LOG(HOST_ERROR, "database %s: no private memory for a row: %llu changes wait",
-		 dlg_db_store_name(), (unsigned long long)log_->info.queue);
+		 dlg_db_store_name(), (unsigned long long)queued());
 	return -1;
 }
 
