@@ -1060,14 +1060,14 @@ static void write_all(void)
 	uint64_t said = host_mono_ms(), end = said + STOP_MS;
 
 	w.next_try = 0;
-	while (log_->info.queue && tries && host_mono_ms() < end) {
+	while (queued() && tries && host_mono_ms() < end) {
 		if (dlg_db_write_some() < 0 && --tries)
 			host_pause((unsigned)w.backoff);
 		if (host_mono_ms() - said < 1000)
 			continue;
 		said = host_mono_ms();
 		host_log(HOST_NOTICE, "database %s: %llu changes still to be saved",
-			 dlg_db_store_name(), (unsigned long long)log_->info.queue);
+			 dlg_db_store_name(), (unsigned long long)queued());
 	}
 }
 
@@ -1083,10 +1083,10 @@ void dlg_db_stop(void)
 	push_all();
 	put_back_batch();
 	take_incoming();
-	total = log_->info.queue;
+	total = queued();
 	write_all();
-	report_stop(total, log_->info.queue, log_->info.unsaved - unsaved);
-	dlg_journal_stop(!log_->info.queue);
+	report_stop(total, queued(), log_->info.unsaved - unsaved);
+	dlg_journal_stop(!queued());
 	dlg_db_store_close();
 	log_ = NULL;
 }

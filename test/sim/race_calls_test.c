@@ -21,6 +21,7 @@
 #include "sim_audit.h"
 #include "sim_call.h"
 #include "sim_db.h"
+#include "sim_worker.h"
 
 enum {
 	WORKERS = 3,
@@ -37,23 +38,12 @@ static struct slot {
 	struct host_tx *invite;
 } slots[SLOTS];
 
-struct worker {
-	pthread_t thread;
-	unsigned seed;
-};
-
 static unsigned rounds;
 static atomic_int working;    /* workers that are not through */
 static atomic_int stop;       /* the others stop, too */
 static atomic_uint last_call, last_cseq, commands;
 static int caller, gate;      /* profiles */
 static struct host_var *size_var;
-
-static unsigned pick(struct worker *w, unsigned n)
-{
-	w->seed = w->seed * 1103515245 + 12345;
-	return (w->seed >> 16) % n;
-}
 
 /* ---- a module on top ---- */
 
@@ -281,10 +271,10 @@ static void gone(struct slot *s)
 
 /* ---- sequential requests ---- */
 
-static struct sim_request request(struct worker *w, enum host_method method)
+static struct sim_request request(struct sim_worker *w, enum host_method method)
 {
-	struct sim_request r = { .method = method, .leg = (int)pick(w, 2), .cseq = ++last_cseq,
-				 .dir = pick(w, 2) ? DLG_DIR_UPSTREAM : DLG_DIR_DOWNSTREAM };
+	struct sim_request r = { .method = method, .leg = (int)sim_pick(w, 2), .cseq = ++last_cseq,
+				 .dir = sim_pick(w, 2) ? DLG_DIR_UPSTREAM : DLG_DIR_DOWNSTREAM };
 
 	if (method == HOST_ACK)
 		r.cseq = 10;
@@ -292,19 +282,19 @@ static struct sim_request request(struct worker *w, enum host_method method)
 		r.dir = DLG_DIR_DOWNSTREAM;
 	if (method == HOST_INVITE)
 		r.contact = "sip:moved@127.0.0.8:5070";
-	if (pick(w, 4) == 0)
+	if (sim_pick(w, 4) == 0)
 		r.timeout = "3";
 	return r;
 }
 
-static void within(struct worker *w, struct slot *s, enum host_method method)
+static void within(struct sim_worker *w, struct slot *s, enum host_method method)
 {
 	struct sim_request r = request(w, method);
 	struct sim_result res;
 	struct sim_call call;
 
 	copy_call(s, &call);
-	res = sim_step(&call, &r, pick(w, 3) ? &sequential : &checked);
+	res = sim_step(&call, &r, sim_pick(w, 3) ? &sequential : &checked);
 	if (!res.tx)
 		return;
 	sim_reply(&call, res.tx, r.leg, 200);
@@ -343,7 +333,7 @@ static void forward(struct handed *h)
 		sched_yield();
 }
 
-static void hand_over(struct worker *w, struct slot *s, enum host_method method)
+static void hand_over(struct sim_worker *w, struct slot *s, enum host_method method)
 {
 	struct sim_request r = request(w, method);
 	struct sim_call call;
@@ -423,7 +413,7 @@ static void command_end(struct slot *s)
 		    (struct dlg_mi_args){ 2, { dlg_str_of(entry), dlg_str_of(id) } });
 }
 
-static void command(struct worker *w, enum dlg_mi_id id)
+static void command(struct sim_worker *w, enum dlg_mi_id id)
 {
 	unsigned args = dlg_mi_commands[id].min_args;
 	int page = id == DLG_MI_dlg_page;
@@ -432,7 +422,7 @@ static void command(struct worker *w, enum dlg_mi_id id)
 		run_command(id, (struct dlg_mi_args){
 					args, { page ? DLG_STR("0") : DLG_STR("caller") } });
 	else
-		command_end(&slots[pick(w, SLOTS)]);
+		command_end(&slots[sim_pick(w, SLOTS)]);
 }
 
 /* Calls are to end in other ways, too, however fast commands are: one that ends some runs once for so
@@ -451,7 +441,7 @@ static int is_time_for(enum dlg_mi_id id)
 /* All of them in turn. */
 static void *fifo(void *arg)
 {
-	struct worker *w = arg;
+	struct sim_worker *w = arg;
 
 	for (unsigned n = 0; !atomic_load(&stop); n++) {
 		enum dlg_mi_id id = (enum dlg_mi_id)(n % DLG_MI_N);
@@ -466,15 +456,15 @@ static void *fifo(void *arg)
 
 /* ---- the processes ---- */
 
-static void act(struct worker *w, struct slot *s)
+static void act(struct sim_worker *w, struct slot *s)
 {
-	switch (pick(w, 16)) {
+	switch (sim_pick(w, 16)) {
 	case 0: begin_call(s); break;
 	case 1: repeat_invite(s); break;
-	case 2: reply(s, (int)pick(w, 2), 180); break;
+	case 2: reply(s, (int)sim_pick(w, 2), 180); break;
 	case 3:
-	case 4: reply(s, (int)pick(w, 2), 200); break;
-	case 5: reply(s, 0, pick(w, 2) ? 486 : 487); break;
+	case 4: reply(s, (int)sim_pick(w, 2), 200); break;
+	case 5: reply(s, 0, sim_pick(w, 2) ? 486 : 487); break;
 	case 6: gone(s); break;
 	case 7:
 	case 8: within(w, s, HOST_ACK); break;
@@ -489,11 +479,11 @@ static void act(struct worker *w, struct slot *s)
 
 static void *work(void *arg)
 {
-	struct worker *w = arg;
+	struct sim_worker *w = arg;
 
 	for (unsigned n = 0; n < rounds; n++) {
 		answer_handed();
-		act(w, &slots[pick(w, SLOTS)]);
+		act(w, &slots[sim_pick(w, SLOTS)]);
 		sim_advance(ROUND_MS);
 	}
 	while (atomic_load(&working) > 1 && atomic_load(&handed)) /* somebody waits for an answer */
@@ -574,22 +564,17 @@ static void run_processes(void)
 {
 	void *(*others[])(void *) = { timer, network, fifo, writer };
 	unsigned n_others = dlg_db_has_writer() ? 4 : 3;
-	struct worker w[WORKERS], other[4];
+	struct sim_worker w[WORKERS], other[4];
 
 	atomic_store(&working, WORKERS);
-	for (unsigned i = 0; i < n_others; i++) {
-		other[i].seed = 100 + i;
-		ck_assert_int_eq(pthread_create(&other[i].thread, NULL, others[i], &other[i]), 0);
-	}
-	for (unsigned i = 0; i < WORKERS; i++) {
-		w[i].seed = 1 + i;
-		ck_assert_int_eq(pthread_create(&w[i].thread, NULL, work, &w[i]), 0);
-	}
-	for (unsigned i = 0; i < WORKERS; i++)
-		pthread_join(w[i].thread, NULL);
-	atomic_store(&stop, 1);
+	sim_workers_init(other, n_others, 100);
 	for (unsigned i = 0; i < n_others; i++)
-		pthread_join(other[i].thread, NULL);
+		sim_workers_run(&other[i], 1, others[i]);
+	sim_workers_init(w, WORKERS, 1);
+	sim_workers_run(w, WORKERS, work);
+	sim_workers_join(w, WORKERS);
+	atomic_store(&stop, 1);
+	sim_workers_join(other, n_others);
 }
 
 static void write_all(void)
@@ -687,7 +672,7 @@ static void apply(struct dlg_cell *dlg, enum dlg_event event)
 
 static void *short_calls(void *arg)
 {
-	struct worker *w = arg;
+	struct sim_worker *w = arg;
 	struct dlg_hash_new in = { .from_tag = DLG_STR("f"), .lifetime = 5 };
 	struct dlg_cell *dlg;
 	char id[32];
@@ -698,7 +683,7 @@ static void *short_calls(void *arg)
 		if (dlg_hash_insert(&in, DLG_BY_LOCAL, &dlg) != 1)
 			abort();
 		apply(dlg, DLG_EV_SUCCESS);
-		for (unsigned i = pick(w, 64); i; i--)
+		for (unsigned i = sim_pick(w, 64); i; i--)
 			__atomic_signal_fence(__ATOMIC_SEQ_CST);
 		apply(dlg, DLG_EV_BYE);
 		dlg_hash_release(dlg); /* or the writer does, who has it in hand */
@@ -718,19 +703,16 @@ static void *saves(void *arg)
 START_TEST(no_end_is_lost)
 {
 	char dir[] = "/tmp/dlgrace.XXXXXX";
-	struct worker w[WORKERS], save;
+	struct sim_worker w[WORKERS], save;
 
 	ck_assert_ptr_nonnull(mkdtemp(dir));
 	start(dir);
-	ck_assert_int_eq(pthread_create(&save.thread, NULL, saves, NULL), 0);
-	for (unsigned i = 0; i < WORKERS; i++) {
-		w[i].seed = i;
-		ck_assert_int_eq(pthread_create(&w[i].thread, NULL, short_calls, &w[i]), 0);
-	}
-	for (unsigned i = 0; i < WORKERS; i++)
-		pthread_join(w[i].thread, NULL);
+	sim_workers_run(&save, 1, saves);
+	sim_workers_init(w, WORKERS, 1);
+	sim_workers_run(w, WORKERS, short_calls);
+	sim_workers_join(w, WORKERS);
 	atomic_store(&stop, 1);
-	pthread_join(save.thread, NULL);
+	sim_workers_join(&save, 1);
 	write_all();
 	sim_audit_end();
 	sim_db_remove_dir(dir);

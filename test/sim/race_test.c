@@ -17,22 +17,11 @@
 #include "../../dlg_vals.h"
 #include "../unit/unit.h"
 #include "sim_audit.h"
+#include "sim_worker.h"
 
 enum { WORKERS = 4, ROUNDS = 10000, CALL_IDS = 16 };
 
 static atomic_int running;
-
-struct worker {
-	pthread_t thread;
-	unsigned seed, name;
-	unsigned joined; /* or what else the test counts */
-};
-
-static unsigned pick(struct worker *w, unsigned n)
-{
-	w->seed = w->seed * 1103515245 + 12345;
-	return (w->seed >> 16) % n;
-}
 
 static int any(const struct dlg_cell *dlg, void *arg)
 {
@@ -49,37 +38,37 @@ static void apply(struct dlg_cell *dlg, enum dlg_event event)
 	dlg_hash_unlock(dlg);
 }
 
-static void one_call(struct worker *w, unsigned round)
+static void one_call(struct sim_worker *w, unsigned round)
 {
 	char id[16];
 	struct dlg_hash_new in = { .from_tag = DLG_STR("f"),
 				   .from_uri = DLG_STR("sip:a@b"),
 				   .invite_cseq = round,
-				   .via_hash = pick(w, 4),
+				   .via_hash = sim_pick(w, 4),
 				   .lifetime = 5 };
 	struct dlg_cell *dlg;
 
-	snprintf(id, sizeof(id), "call-%u", pick(w, CALL_IDS));
+	snprintf(id, sizeof(id), "call-%u", sim_pick(w, CALL_IDS));
 	in.call_id = dlg_str_of(id);
 	if (dlg_hash_insert(&in, DLG_BY_LOCAL, &dlg) < 0)
 		return;
 	apply(dlg, DLG_EV_PROVISIONAL);
 	apply(dlg, DLG_EV_SUCCESS);
 	dlg_vals_set(dlg, DLG_STR("k"), dlg_str_of(id));
-	if (pick(w, 2))
+	if (sim_pick(w, 2))
 		apply(dlg, DLG_EV_BYE);
 	dlg_hash_put(dlg, DLG_BY_LOCAL);
 }
 
-static void look_around(struct worker *w)
+static void look_around(struct sim_worker *w)
 {
 	struct dlg_cell *dlg, *page[8];
-	struct dlg_hash_cursor cur = { .entry = pick(w, 4) };
+	struct dlg_hash_cursor cur = { .entry = sim_pick(w, 4) };
 	struct dlg_buf value = { 0 };
 	char id[16];
 	unsigned n;
 
-	snprintf(id, sizeof(id), "call-%u", pick(w, CALL_IDS));
+	snprintf(id, sizeof(id), "call-%u", sim_pick(w, CALL_IDS));
 	dlg = dlg_hash_find(dlg_str_of(id), any, NULL, DLG_BY_LOCAL);
 	if (dlg) {
 		struct dlg_cell *same = dlg_hash_get(dlg->h_entry, dlg->h_id, DLG_BY_API);
@@ -87,7 +76,7 @@ static void look_around(struct worker *w)
 		if (same != dlg)
 			abort();
 		dlg_vals_get(dlg, DLG_STR("k"), &value);
-		dlg_vals_set_flags(dlg, 1u << pick(w, 32), 0);
+		dlg_vals_set_flags(dlg, 1u << sim_pick(w, 32), 0);
 		dlg_hash_put(same, DLG_BY_API);
 		dlg_hash_put(dlg, DLG_BY_LOCAL);
 	}
@@ -99,7 +88,7 @@ static void look_around(struct worker *w)
 
 static void *work(void *arg)
 {
-	struct worker *w = arg;
+	struct sim_worker *w = arg;
 
 	for (unsigned round = 0; round < ROUNDS; round++) {
 		one_call(w, round);
@@ -122,21 +111,17 @@ static void *tick(void *arg)
 
 START_TEST(workers_and_timer_side_by_side)
 {
-	struct worker w[WORKERS];
-	pthread_t timer;
+	struct sim_worker w[WORKERS], timer;
 
 	sim_log_level = HOST_ERROR;
 	ck_assert_int_eq(sim_start(4), 0);
 	sim_audit_begin();
 	atomic_store(&running, WORKERS);
-	for (unsigned i = 0; i < WORKERS; i++) {
-		w[i].seed = i + 1;
-		ck_assert_int_eq(pthread_create(&w[i].thread, NULL, work, &w[i]), 0);
-	}
-	ck_assert_int_eq(pthread_create(&timer, NULL, tick, NULL), 0);
-	for (unsigned i = 0; i < WORKERS; i++)
-		pthread_join(w[i].thread, NULL);
-	pthread_join(timer, NULL);
+	sim_workers_init(w, WORKERS, 1);
+	sim_workers_run(w, WORKERS, work);
+	sim_workers_run(&timer, 1, tick);
+	sim_workers_join(w, WORKERS);
+	sim_workers_join(&timer, 1);
 	sim_audit();
 	ck_assert_msg(!sim_violated(), "%s", sim_violated());
 	sim_run(100);
@@ -147,11 +132,11 @@ END_TEST
 
 static void *memory(void *arg)
 {
-	struct worker *w = arg;
+	struct sim_worker *w = arg;
 	void *piece[64] = { NULL };
 
 	for (unsigned n = 0; n < 20000; n++) {
-		unsigned i = pick(w, 64), size = pick(w, 900);
+		unsigned i = sim_pick(w, 64), size = sim_pick(w, 900);
 
 		dlg_mem_free(piece[i]);
 		piece[i] = dlg_mem_alloc(size);
@@ -165,15 +150,12 @@ static void *memory(void *arg)
 START_TEST(memory_side_by_side)
 {
 	struct dlg_mem_info info;
-	struct worker w[WORKERS];
+	struct sim_worker w[WORKERS];
 
 	ck_assert_int_eq(dlg_mem_init(), 0);
-	for (unsigned i = 0; i < WORKERS; i++) {
-		w[i].seed = i + 1;
-		ck_assert_int_eq(pthread_create(&w[i].thread, NULL, memory, &w[i]), 0);
-	}
-	for (unsigned i = 0; i < WORKERS; i++)
-		pthread_join(w[i].thread, NULL);
+	sim_workers_init(w, WORKERS, 1);
+	sim_workers_run(w, WORKERS, memory);
+	sim_workers_join(w, WORKERS);
 	dlg_mem_get_info(&info);
 	ck_assert_uint_eq(info.pieces, 0);
 }
@@ -224,7 +206,7 @@ START_TEST(processes_side_by_side)
 
 	start_shared();
 	for (unsigned i = 0; i < WORKERS; i++) {
-		struct worker w = { .seed = i + 1 };
+		struct sim_worker w = { .seed = i + 1 };
 
 		pid[i] = fork();
 		if (!pid[i]) {
@@ -286,7 +268,7 @@ enum { CROWD = 8, LIMIT = 100, OWN = 120, DIALOGS = 2500 };
 static atomic_int stop;
 static atomic_uint highest; /* seen of the profile that is limited */
 
-static struct dlg_cell *new_dialog(struct worker *w, unsigned round)
+static struct dlg_cell *new_dialog(struct sim_worker *w, unsigned round)
 {
 	char id[32];
 	struct dlg_hash_new in = { .from_tag = DLG_STR("f"), .lifetime = 5 };
@@ -309,7 +291,7 @@ static void end_dialog(struct dlg_cell *dlg)
 }
 
 /* A caller of at most 9 calls, over a trunk of at most LIMIT. */
-static int enter(struct worker *w, struct dlg_cell *dlg)
+static int enter(struct sim_worker *w, struct dlg_cell *dlg)
 {
 	char caller[16];
 	struct dlg_profile_want wants[] = {
@@ -317,7 +299,7 @@ static int enter(struct worker *w, struct dlg_cell *dlg)
 		{ INBOUND, 0, DLG_STR_NONE, LIMIT }, { CALLER, 0, DLG_STR_NONE, LIMIT },
 	};
 
-	snprintf(caller, sizeof(caller), "c%u", pick(w, 40));
+	snprintf(caller, sizeof(caller), "c%u", sim_pick(w, 40));
 	wants[1].value = dlg_str_of(caller);
 	return dlg_profile_join_limited(dlg, wants, 4);
 }
@@ -325,15 +307,15 @@ static int enter(struct worker *w, struct dlg_cell *dlg)
 /* Calls come, get in or are turned away, and end in any order. */
 static void *crowd(void *arg)
 {
-	struct worker *w = arg;
+	struct sim_worker *w = arg;
 	struct dlg_cell *own[OWN] = { NULL };
 
 	for (unsigned round = 0; round < DIALOGS; round++) {
-		unsigned i = pick(w, OWN);
+		unsigned i = sim_pick(w, OWN);
 
 		end_dialog(own[i]);
 		own[i] = new_dialog(w, round);
-		w->joined += enter(w, own[i]) == 1;
+		w->count += enter(w, own[i]) == 1;
 	}
 	for (unsigned i = 0; i < OWN; i++)
 		end_dialog(own[i]);
@@ -362,27 +344,6 @@ static void *reader(void *arg)
 	return NULL;
 }
 
-static void init_workers(struct worker *w, unsigned n)
-{
-	memset(w, 0, n * sizeof(*w));
-	for (unsigned i = 0; i < n; i++) {
-		w[i].seed = i + 1;
-		w[i].name = i;
-	}
-}
-
-static void run_threads(struct worker *w, unsigned n, void *(*work_of)(void *))
-{
-	for (unsigned i = 0; i < n; i++)
-		ck_assert_int_eq(pthread_create(&w[i].thread, NULL, work_of, &w[i]), 0);
-}
-
-static void join_threads(struct worker *w, unsigned n)
-{
-	for (unsigned i = 0; i < n; i++)
-		pthread_join(w[i].thread, NULL);
-}
-
 /* Never above, and somebody was turned away: it was full. (The reader may have missed that.) */
 static void check_limits_held(void)
 {
@@ -409,7 +370,7 @@ static void check_profiles_empty(void)
 }
 
 /* Whoever asks now gets in until the limit is there, and not beyond. */
-static void fill_up(struct worker *w)
+static void fill_up(struct sim_worker *w)
 {
 	struct dlg_profile_want want = { TRUNK, 1, DLG_STR("gw"), LIMIT };
 	static struct dlg_cell *dlg[LIMIT + 1];
@@ -427,19 +388,19 @@ static void fill_up(struct worker *w)
 
 START_TEST(limits_hold_among_threads)
 {
-	struct worker w[CROWD], r = { 0 };
+	struct sim_worker w[CROWD], r = { 0 };
 	unsigned joined = 0;
 
 	start_profiles(64);
-	init_workers(w, CROWD);
-	run_threads(&r, 1, reader);
-	run_threads(w, CROWD, crowd);
-	join_threads(w, CROWD);
+	sim_workers_init(w, CROWD, 1);
+	sim_workers_run(&r, 1, reader);
+	sim_workers_run(w, CROWD, crowd);
+	sim_workers_join(w, CROWD);
 	atomic_store(&stop, 1);
-	join_threads(&r, 1);
+	sim_workers_join(&r, 1);
 	check_limits_held();
 	for (unsigned i = 0; i < CROWD; i++)
-		joined += w[i].joined;
+		joined += w[i].count;
 	ck_assert_uint_gt(joined, DIALOGS / 4);
 	ck_assert_uint_eq(joined + dlg_profile_refusals(), CROWD * DIALOGS);
 	check_profiles_empty();
@@ -450,13 +411,13 @@ END_TEST
 
 START_TEST(limits_hold_among_processes)
 {
-	struct worker w[CROWD];
+	struct sim_worker w[CROWD];
 	pid_t pid[CROWD];
 	int status[CROWD];
 
 	ck_assert_int_eq(sim_shm_share(), 0);
 	start_profiles(64);
-	init_workers(w, CROWD);
+	sim_workers_init(w, CROWD, 1);
 	for (unsigned i = 0; i < CROWD; i++) {
 		pid[i] = fork();
 		if (!pid[i]) {
@@ -478,13 +439,13 @@ END_TEST
 /* Its second condition is never met: the first membership is always undone. */
 static void *knocks_in_vain(void *arg)
 {
-	struct worker *w = arg;
+	struct sim_worker *w = arg;
 	struct dlg_profile_want wants[] = { { TRUNK, 1, DLG_STR("gw"), 1 },
 					    { INBOUND, 0, DLG_STR_NONE, 0 } };
 	struct dlg_cell *dlg = new_dialog(w, 0);
 
 	while (!atomic_load(&stop))
-		w->joined += dlg_profile_join_limited(dlg, wants, 2) != 0;
+		w->count += dlg_profile_join_limited(dlg, wants, 2) != 0;
 	end_dialog(dlg);
 	return NULL;
 }
@@ -492,12 +453,12 @@ static void *knocks_in_vain(void *arg)
 /* The only one who could ever be in there: never to be turned away. */
 static void *has_a_right(void *arg)
 {
-	struct worker *w = arg;
+	struct sim_worker *w = arg;
 	struct dlg_profile_want want = { TRUNK, 1, DLG_STR("gw"), 1 };
 	struct dlg_cell *dlg = new_dialog(w, 0);
 
 	for (unsigned n = 0; n < 20000; n++) {
-		w->joined += dlg_profile_join_limited(dlg, &want, 1) == 1;
+		w->count += dlg_profile_join_limited(dlg, &want, 1) == 1;
 		dlg_profile_leave(dlg, TRUNK, NULL);
 	}
 	end_dialog(dlg);
@@ -506,17 +467,17 @@ static void *has_a_right(void *arg)
 
 START_TEST(a_joining_that_is_undone_turns_nobody_away)
 {
-	struct worker w[4];
+	struct sim_worker w[4];
 
 	start_profiles(64);
-	init_workers(w, 4);
-	run_threads(w + 1, 3, knocks_in_vain);
-	run_threads(w, 1, has_a_right);
-	join_threads(w, 1);
+	sim_workers_init(w, 4, 1);
+	sim_workers_run(w + 1, 3, knocks_in_vain);
+	sim_workers_run(w, 1, has_a_right);
+	sim_workers_join(w, 1);
 	atomic_store(&stop, 1);
-	join_threads(w + 1, 3);
-	ck_assert_uint_eq(w[0].joined, 20000);
-	ck_assert_uint_eq(w[1].joined + w[2].joined + w[3].joined, 0);
+	sim_workers_join(w + 1, 3);
+	ck_assert_uint_eq(w[0].count, 20000);
+	ck_assert_uint_eq(w[1].count + w[2].count + w[3].count, 0);
 	check_profiles_empty();
 }
 END_TEST
@@ -532,16 +493,16 @@ static struct dlg_str value_of(char text[16], unsigned n)
 
 static void *comes_and_goes(void *arg)
 {
-	struct worker *w = arg;
+	struct sim_worker *w = arg;
 	struct dlg_cell *dlg = new_dialog(w, 0);
 	char text[16];
 
 	for (unsigned n = 0; n < 30000; n++) {
-		struct dlg_str value = value_of(text, STAY + pick(w, VALUES - STAY));
+		struct dlg_str value = value_of(text, STAY + sim_pick(w, VALUES - STAY));
 
-		if (pick(w, 2))
+		if (sim_pick(w, 2))
 			dlg_profile_join(dlg, CALLER, value);
-		else if (pick(w, 2))
+		else if (sim_pick(w, 2))
 			dlg_profile_leave(dlg, CALLER, &value);
 		else
 			dlg_profile_leave(dlg, CALLER, NULL);
@@ -565,17 +526,17 @@ static void note_values(const struct dlg_buf *page, unsigned *seen)
 }
 
 /* One walk, given up now and then; returns whether all that stay were seen once. */
-static int walk_once(struct worker *w)
+static int walk_once(struct sim_worker *w)
 {
 	struct dlg_profile_cursor cur = { 0 };
 	struct dlg_buf page = { 0 };
 	unsigned seen[VALUES] = { 0 };
-	int whole = pick(w, 4) != 0, ok = 1;
+	int whole = sim_pick(w, 4) != 0, ok = 1;
 
-	while (dlg_profile_page(CALLER, &cur, 1 + pick(w, 90), &page)) {
+	while (dlg_profile_page(CALLER, &cur, 1 + sim_pick(w, 90), &page)) {
 		note_values(&page, seen);
 		dlg_buf_reset(&page);
-		if (!whole && pick(w, 3) == 0)
+		if (!whole && sim_pick(w, 3) == 0)
 			break;
 	}
 	dlg_profile_stop(&cur);
@@ -587,29 +548,29 @@ static int walk_once(struct worker *w)
 
 static void *walker(void *arg)
 {
-	struct worker *w = arg;
+	struct sim_worker *w = arg;
 
 	while (atomic_load(&running))
-		w->joined += !walk_once(w);
+		w->count += !walk_once(w);
 	return NULL;
 }
 
 START_TEST(walks_among_values_that_come_and_go)
 {
-	struct worker w[WORKERS + 2];
+	struct sim_worker w[WORKERS + 2];
 	struct dlg_cell *dlg;
 	char text[16];
 
 	start_profiles(64);
-	init_workers(w, WORKERS + 2);
+	sim_workers_init(w, WORKERS + 2, 1);
 	dlg = new_dialog(&w[WORKERS], 0);
 	for (unsigned i = 0; i < STAY; i++)
 		dlg_profile_join(dlg, CALLER, value_of(text, i));
 	atomic_store(&running, WORKERS);
-	run_threads(w, WORKERS, comes_and_goes);
-	run_threads(w + WORKERS, 2, walker);
-	join_threads(w, WORKERS + 2);
-	ck_assert_uint_eq(w[WORKERS].joined + w[WORKERS + 1].joined, 0); /* wrong walks */
+	sim_workers_run(w, WORKERS, comes_and_goes);
+	sim_workers_run(w + WORKERS, 2, walker);
+	sim_workers_join(w, WORKERS + 2);
+	ck_assert_uint_eq(w[WORKERS].count + w[WORKERS + 1].count, 0); /* wrong walks */
 	ck_assert_uint_eq(dlg_profile_values(CALLER), STAY);
 	end_dialog(dlg);
 	check_profiles_empty();
@@ -670,17 +631,17 @@ static const char *audit(void)
 /* As many join as leave, as many dialogs are born as end: counts hardly ever look different. */
 static void *keeps_moving(void *arg)
 {
-	struct worker *w = arg;
+	struct sim_worker *w = arg;
 	struct dlg_cell *own[4] = { NULL };
 
 	for (unsigned round = 0; !atomic_load(&stop); round++) {
-		unsigned i = pick(w, 4);
+		unsigned i = sim_pick(w, 4);
 
 		end_dialog(own[i]);
 		own[i] = new_dialog(w, round);
 		dlg_profile_join(own[i], CALLER, DLG_STR("a"));
 		dlg_profile_join(own[i], INBOUND, DLG_STR_NONE);
-		i = pick(w, 4);
+		i = sim_pick(w, 4);
 		if (own[i] && dlg_profile_leave(own[i], CALLER, NULL))
 			dlg_profile_join(own[i], CALLER, DLG_STR("a"));
 	}
@@ -691,16 +652,16 @@ static void *keeps_moving(void *arg)
 
 START_TEST(the_audit_raises_no_false_alarm)
 {
-	struct worker w[WORKERS];
+	struct sim_worker w[WORKERS];
 	unsigned broken = 0;
 
 	start_profiles(512); /* counting takes its time */
-	init_workers(w, WORKERS);
-	run_threads(w, WORKERS, keeps_moving);
+	sim_workers_init(w, WORKERS, 1);
+	sim_workers_run(w, WORKERS, keeps_moving);
 	for (int n = 0; n < 100; n++)
 		broken += !strcmp(audit(), "broken");
 	atomic_store(&stop, 1);
-	join_threads(w, WORKERS);
+	sim_workers_join(w, WORKERS);
 	ck_assert_msg(!broken, "%u of 100 audits say broken", broken);
 	ck_assert_str_eq(audit(), "ok");
 	check_profiles_empty();
