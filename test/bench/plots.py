@@ -115,7 +115,8 @@ set grid ytics
 set key center right
 set datafile separator ","
 plot "%s" using ($1/60):($8/1024) every 6::1 with lines lc rgb "#888888" title "private memory of all processes", \\
-     "" using ($1/60):($7/1048576) every 6::1 with lines lc rgb "#1f6fb4" title "shared memory in use"
+     "" using ($1/60):($7/1048576) every 6::1 with lines lc rgb "#1f6fb4" title "shared memory in use", \\
+     "" using ($1/60):($6/1048576) every 6::1 with lines lc rgb "#d9822b" title "of which the module holds"
 """
 
 
