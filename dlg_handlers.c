@@ -1038,6 +1038,16 @@ int dlg_handlers_end(struct dlg_cell *dlg, struct dlg_str headers, const char **
 	return delivering ? end_later(dlg, headers, why) : end_now(dlg, headers, why);
 }
 
+int dlg_handlers_end_without_waiting(struct dlg_cell *dlg, const char **why)
+{
+	int waits;
+
+	dlg_hash_lock(dlg);
+	waits = dlg_req_within_may_wait_locked(dlg);
+	dlg_hash_unlock(dlg);
+	return waits ? end_later(dlg, DLG_STR_NONE, why) : dlg_handlers_end(dlg, DLG_STR_NONE, why);
+}
+
 /* ---- the timer ---- */
 
 /* The call is to be ended with BYE now: its time is over. Entry lock held. */

@@ -97,6 +97,11 @@ int dlg_handlers_validate(struct host_msg *msg);
  * -1 with a reason in *why: ended already, nothing could be sent, no transaction yet. */
 int dlg_handlers_end(struct dlg_cell *dlg, struct dlg_str headers, const char **why);
 
+/* The same for one call of many, without extra headers. One whose parties' hosts must be looked up is
+ * left to the process that may wait for that (dlg_handlers_on_timeout()): 0 then says that it will be
+ * ended, not that it is. Takes and drops the entry lock. */
+int dlg_handlers_end_without_waiting(struct dlg_cell *dlg, const char **why);
+
 /* Run the dialog's callbacks of that kind in a process that must not send: what they end with
  * dlg_handlers_end() is left to the timer process, as above. No lock held. */
 void dlg_handlers_call_back(struct dlg_cell *dlg, int type);

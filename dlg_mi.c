@@ -426,7 +426,7 @@ void dlg_mi_run_profile_end_dlgs(const struct dlg_mi_args *args, struct dlg_mi_o
 		return;
 	while ((n = next_page(&cur, batch, BATCH, &c))) {
 		for (unsigned i = 0; i < n; i++) {
-			if (dlg_handlers_end(batch[i], DLG_STR_NONE, &why) < 0)
+			if (dlg_handlers_end_without_waiting(batch[i], &why) < 0)
 				failed++;
 			else
 				ended++;

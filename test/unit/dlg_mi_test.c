@@ -570,6 +570,26 @@ START_TEST(ending_the_calls_of_a_profile)
 }
 END_TEST
 
+/* Or a party's name server would decide for how long the command, and the next one, takes. */
+START_TEST(ending_the_calls_of_a_profile_waits_for_no_name)
+{
+	init();
+	snprintf(call.contact, sizeof(call.contact), "sip:alice@slow.example.com");
+	sim_talk(&call);
+	join((struct dlg_cell *)sim_peek(&call), INBOUND, NULL);
+	ck_assert_str_eq(ask("profile_end_dlgs", "inbound", NULL), "ended#1 failed#0 ");
+	sim_advance(2000);
+	dlg_timer_tick();
+	ck_assert_uint_eq(sim_sends_tried, 0);
+	dlg_timer_tick_patient();
+	ck_assert_uint_eq(sim_sends_tried, 2);
+	ck_assert_uint_eq(dlg_state_counters()->ended[DLG_REASON_command], 1);
+	sim_sent_all(200);
+	sim_sent_clear();
+	done();
+}
+END_TEST
+
 START_TEST(profiles_of_every_kind_are_listed)
 {
 	init();
@@ -803,6 +823,7 @@ int main(void)
 				    a_reader_who_goes_leaves_nothing_behind, listings_of_a_profile,
 				    d26_memberships_of_a_dialog, pages_of_a_profile,
 				    ending_the_calls_of_a_profile,
+				    ending_the_calls_of_a_profile_waits_for_no_name,
 				    profiles_of_every_kind_are_listed, the_most_frequent_values,
 				    commands_of_profiles_know_their_arguments,
 				    context_shows_memberships_newest_first,
