@@ -13,8 +13,8 @@
 enum { DIALOG_UNSET = -1 }; /* dlg_flag and bye_on_timeout_flag: none */
 enum { DIALOG_DID_ONLY, DIALOG_DID_FALLBACK, DIALOG_DID_NONE };
 
-/* INT(name, default): signed number. TEXT(name, default): char *. LIST(name): texts, given any number
- * of times, that add up. */
+/* INT(name, default): signed number. TEXT(name, default): char *. LIST(name): texts, given any
+ * number of times, that add up. */
 #define DIALOG_PARAMS(INT, TEXT, LIST)               \
 	INT(enable_stats, 1)                         \
 	INT(hash_size, 4096)                         \
@@ -68,8 +68,9 @@ extern struct dialog_conf dialog_conf;
  * process, before fork. 0 or -1. */
 int dialog_init(void);
 
-/* Restore what was saved, and begin to save. Main process, after dialog_init() of all modules and before
- * fork, with the privileges that all processes will have: files are made. 0, or -1 with one log line. */
+/* Restore what was saved, and begin to save. Main process, after dialog_init() of all modules and
+ * before fork, with the privileges that all processes will have: files are made. 0, or -1 with one
+ * log line. */
 int dialog_load(void);
 
 /* Exit, in the main process after all others are gone. Blocks on nothing; from now on every inbound

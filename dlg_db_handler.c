@@ -28,8 +28,8 @@ enum {
 	REWRITE_AGAIN_MS = 10000,     /* or when it is incomplete, but not all the time */
 };
 
-/* One word, so that the writer, who takes a mark off, and whoever ends its dialog at that moment agree
- * which of the two came first: a tombstone is taken exactly once. */
+/* One word, so that the writer, who takes a mark off, and whoever ends its dialog at that moment
+ * agree which of the two came first: a tombstone is taken exactly once. */
 enum mark_state {
 	QUEUED = 1 << 0, /* it is on the log */
 	ENDED = 1 << 1,  /* a tombstone */
@@ -108,9 +108,9 @@ static int is_tombstone(const struct dlg_db_mark *m)
 	return (__atomic_load_n(&m->state, __ATOMIC_ACQUIRE) & ENDED) != 0;
 }
 
-/* `state`: ENDED or 0. Entry lock of the dialog held. Counted before it is there, or the writer could
- * count it off before, and find less than nothing waiting. Once it is there a tombstone is the
- * writer's, who frees it. */
+/* `state`: ENDED or 0. Entry lock of the dialog held. Counted before it is there, or the writer
+ * could count it off before, and find less than nothing waiting. Once it is there a tombstone is
+ * the writer's, who frees it. */
 static void push_locked(struct dlg_db_mark *m, uint32_t state)
 {
 	struct dlg_db_mark *head;
@@ -373,7 +373,8 @@ static int copy(const struct dlg_db_mark *m, struct dlg_buf *image)
 	return image->failed ? -1 : alive;
 }
 
-/* It waits behind the others, unless it is on the log again already; and so does whoever counts on it. */
+/* It waits behind the others, unless it is on the log again already; and so does whoever counts on
+ * it. */
 static void put_last_of_batch(void)
 {
 	struct dlg_db_mark *m = log_->batch[--log_->n_batch];
@@ -462,8 +463,8 @@ static void finish_batch(void)
 	w.barrier -= w.barrier < n ? w.barrier : n;
 }
 
-/* The host ends its processes by a signal, wherever they are: the writer lets it come only where the
- * lists are whole. */
+/* The host ends its processes by a signal, wherever they are: the writer lets it come only where
+ * the lists are whole. */
 static void let_signals_come(int yes)
 {
 	static const int faults[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT };
@@ -722,8 +723,8 @@ static void settle_old_segments(const struct dlg_journal_info *info)
 	}
 }
 
-/* A segment that lacks a record, the end of a call perhaps, must not be read over the table some day: it
- * has to go as soon as the disk takes another one and the database has everything. */
+/* A segment that lacks a record, the end of a call perhaps, must not be read over the table some
+ * day: it has to go as soon as the disk takes another one and the database has everything. */
 static int wants_segment(const struct dlg_journal_info *info, int incomplete)
 {
 	uint64_t now = host_mono_ms();
@@ -734,8 +735,8 @@ static int wants_segment(const struct dlg_journal_info *info, int incomplete)
 	return 1;
 }
 
-/* Old ones wait for a database that is away, and what the current one lacks is nowhere: everything is
- * written anew. At most two are in use at a time. */
+/* Old ones wait for a database that is away, and what the current one lacks is nowhere: everything
+ * is written anew. At most two are in use at a time. */
 static int wants_rewriting(int incomplete)
 {
 	uint64_t now = host_mono_ms();

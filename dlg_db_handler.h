@@ -19,13 +19,15 @@ struct dlg_cell;
 
 enum dlg_db_mode { DLG_DB_NO_DB, DLG_DB_REALTIME, DLG_DB_DELAYED, DLG_DB_SHUTDOWN };
 
-/* Check the parameters, load the driver, make what processes share. Main process, after the engine's
- * other parts, before any other process is there. 0; or -1 with one log line that says what to do. */
+/* Check the parameters, load the driver, make what processes share. Main process, after the
+ * engine's other parts, before any other process is there. 0; or -1 with one log line that says
+ * what to do. */
 int dlg_db_init(void);
 
-/* Open the database and the journal, check the table, restore the dialogs, and call DLGCB_LOADED for
- * them. Main process, before fork; as the user who runs the proxy, to whom the files made here will
- * belong; when all modules have registered. 0; or -1 with one log line that says what to do. */
+/* Open the database and the journal, check the table, restore the dialogs, and call DLGCB_LOADED
+ * for them. Main process, before fork; as the user who runs the proxy, to whom the files made here
+ * will belong; when all modules have registered. 0; or -1 with one log line that says what to do.
+ * */
 int dlg_db_load(void);
 
 /* Nonzero when the mode needs the writer process; which runs this for ever. `idle` (may be NULL) is
@@ -33,8 +35,9 @@ int dlg_db_load(void);
 int dlg_db_has_writer(void);
 void dlg_db_run(void (*idle)(void)) __attribute__((noreturn));
 
-/* One round of the writer: take what is on the change log, write one batch. Returns how many changes
- * were saved, -1 when the database is away or memory is short. For the writer and for tests. */
+/* One round of the writer: take what is on the change log, write one batch. Returns how many
+ * changes were saved, -1 when the database is away or memory is short. For the writer and for
+ * tests. */
 int dlg_db_write_some(void);
 
 /* Everything that waits, batch by batch, and the care of the journal's segments: one turn of the

@@ -744,8 +744,8 @@ static void refresh_targets(struct dlg_tx *tx, struct host_msg *rpl)
 	shared_free(of_reply);
 }
 
-/* Script variables are those of the request only in the process that forwards it; another one may have
- * its 2xx at the same moment. */
+/* Script variables are those of the request only in the process that forwards it; another one may
+ * have its 2xx at the same moment. */
 static void note_lifetime(struct dlg_tx *tx, struct host_msg *req)
 {
 	uint32_t seconds;
@@ -1154,8 +1154,8 @@ static uint32_t limit_of(const struct dlg_cell *dlg)
 	return dlg->ack_by < dlg->expires ? dlg->ack_by : dlg->expires;
 }
 
-/* Is somebody to be told, and does no limit come sooner that ends the call anyway? A name that was not
- * found would make others wait once more. Entry lock held. */
+/* Is somebody to be told, and does no limit come sooner that ends the call anyway? A name that was
+ * not found would make others wait once more. Entry lock held. */
 static int is_worth_waiting_locked(const struct dlg_cell *dlg, uint32_t seconds)
 {
 	unsigned acked;

@@ -61,9 +61,9 @@ int dlg_handlers_create(struct host_msg *msg);
  * no callback runs. */
 void dlg_handlers_on_new_tx(struct host_msg *msg, struct host_tx *t);
 
-/* A request has a Route entry of ours on top: match by cookie or SIP elements (manual 1.5.10). `params`: its
- * URI parameters, of a pair those of either, because record_route() puts the cookie in both. Makes the
- * dialog current. */
+/* A request has a Route entry of ours on top: match by cookie or SIP elements (manual 1.5.10).
+ * `params`: its URI parameters, of a pair those of either, because record_route() puts the cookie
+ * in both. Makes the dialog current. */
 void dlg_handlers_on_route(struct host_msg *msg, struct dlg_str params);
 
 /* An event of a transaction. `req`, `rpl` may be NULL; for DLG_TX_GONE `t`, `req`, `rpl` are
@@ -97,19 +97,20 @@ int dlg_handlers_validate(struct host_msg *msg);
  * -1 with a reason in *why: ended already, nothing could be sent, no transaction yet. */
 int dlg_handlers_end(struct dlg_cell *dlg, struct dlg_str headers, const char **why);
 
-/* The same for one call of many, without extra headers. One whose parties' hosts must be looked up is
- * left to the process that may wait for that (dlg_handlers_on_timeout()): 0 then says that it will be
- * ended, not that it is. Takes and drops the entry lock. */
+/* The same for one call of many, without extra headers. One whose parties' hosts must be looked up
+ * is left to the process that may wait for that (dlg_handlers_on_timeout()): 0 then says that it
+ * will be ended, not that it is. Takes and drops the entry lock. */
 int dlg_handlers_end_without_waiting(struct dlg_cell *dlg, const char **why);
 
 /* Run the dialog's callbacks of that kind in a process that must not send: what they end with
  * dlg_handlers_end() is left to the timer process, as above. No lock held. */
 void dlg_handlers_call_back(struct dlg_cell *dlg, int type);
 
-/* The dialog's timer is due (dlg_timer.c). The caller's reference (DLG_BY_LOCAL) is consumed. A call
- * that would be ended with BYE, or again, waits for the next tick unless `may_send`, and is passed on to
- * the second wheel when its parties' hosts must be looked up, unless this process `may_wait`. Returns
- * 1 when BYEs were made so, else 0. Those that could not be sent are tried again, for about a minute. */
+/* The dialog's timer is due (dlg_timer.c). The caller's reference (DLG_BY_LOCAL) is consumed. A
+ * call that would be ended with BYE, or again, waits for the next tick unless `may_send`, and is
+ * passed on to the second wheel when its parties' hosts must be looked up, unless this process
+ * `may_wait`. Returns 1 when BYEs were made so, else 0. Those that could not be sent are tried
+ * again, for about a minute. */
 int dlg_handlers_on_timeout(struct dlg_cell *dlg, int may_send, int may_wait);
 
 #endif

@@ -201,9 +201,9 @@ static uint32_t behind_widest_gap(const struct entry *e)
 	return best;
 }
 
-/* No id is left behind the last one: rows were restored whose ids lie around the end of the range, or
- * the oldest call has seen four billion others. Let the widest gap be the end of the order. New ids
- * begin in its middle, far from names that were in use a moment ago. */
+/* No id is left behind the last one: rows were restored whose ids lie around the end of the range,
+ * or the oldest call has seen four billion others. Let the widest gap be the end of the order. New
+ * ids begin in its middle, far from names that were in use a moment ago. */
 static void turn_order(struct entry *e)
 {
 	uint32_t first = behind_widest_gap(e);
@@ -528,8 +528,8 @@ static int held_locked(const struct dlg_cell *dlg)
 	return 0;
 }
 
-/* Take an ended, unheld dialog out of the table. Returns 1 when the caller must destroy it. One that
- * still owes BYEs to a late leg waits for the timer. */
+/* Take an ended, unheld dialog out of the table. Returns 1 when the caller must destroy it. One
+ * that still owes BYEs to a late leg waits for the timer. */
 static int leave_table_locked(struct dlg_cell *dlg)
 {
 	if ((dlg->flags & (DLG_F_LINGER_OVER | DLG_F_END_WANTED)) != DLG_F_LINGER_OVER ||

@@ -177,8 +177,8 @@ int dlg_hash_insert(const struct dlg_hash_new *in, enum dlg_holder holder, struc
 /* A dialog that is not linked yet, to be filled; NULL without memory or with a text beyond 64 KB. */
 struct dlg_cell *dlg_hash_new_cell(const struct dlg_hash_new *in);
 
-/* Link it under its old id and apply `event`. Ids of new dialogs come after it, or, when it is one of
- * the last there are, where no other is near. 1; 0 when there is one of that name; -1 without
+/* Link it under its old id and apply `event`. Ids of new dialogs come after it, or, when it is one
+ * of the last there are, where no other is near. 1; 0 when there is one of that name; -1 without
  * memory. */
 int dlg_hash_link(struct dlg_cell *dlg, uint32_t h_id, enum dlg_event event);
 

@@ -296,8 +296,8 @@ static int find_files(void)
 	return ret;
 }
 
-/* What the last start skipped is a segment like the others now; what is skipped again gets a new file
- * before this one can go. */
+/* What the last start skipped is a segment like the others now; what is skipped again gets a new
+ * file before this one can go. */
 static int adopt_skipped(void)
 {
 	char from[PATH_MAX + 64], to[PATH_MAX + 64];

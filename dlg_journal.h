@@ -26,27 +26,28 @@ struct dlg_journal_record {
 	struct dlg_str image;
 };
 
-/* There will be a journal in that directory for this node, whose images have the given layout number.
- * Main process, before any other is there; touches no file. 0, or -1 without shared memory. */
+/* There will be a journal in that directory for this node, whose images have the given layout
+ * number. Main process, before any other is there; touches no file. 0, or -1 without shared memory.
+ * */
 int dlg_journal_init(const char *dir, struct dlg_str node, uint32_t layout);
 
-/* Take the directory, made if it is not there. Main process, as the user who runs the proxy. 0; or -1
- * with one log line: not writable, or another proxy has it. */
+/* Take the directory, made if it is not there. Main process, as the user who runs the proxy. 0; or
+ * -1 with one log line: not writable, or another proxy has it. */
 int dlg_journal_open(void);
 
 /* Nonzero when there is a journal. */
 int dlg_journal_on(void);
 
 /* Read what earlier runs left and call `fn` for each sound record; images are valid until
- * dlg_journal_read_end(). Torn or damaged records are counted and named in the log; files of another
- * format or node are renamed to NAME.set-aside and named. Main process. 0, or -1 when a file
- * cannot be read (one log line). */
+ * dlg_journal_read_end(). Torn or damaged records are counted and named in the log; files of
+ * another format or node are renamed to NAME.set-aside and named. Main process. 0, or -1 when a
+ * file cannot be read (one log line). */
 typedef void dlg_journal_fn(const struct dlg_journal_record *r, void *arg);
 int dlg_journal_read(dlg_journal_fn *fn, void *arg);
 void dlg_journal_read_end(void);
 
-/* Keep a record that was just read for the next start. Main process, before dlg_journal_read_end(). 0;
- * or -1 with one log line. */
+/* Keep a record that was just read for the next start. Main process, before dlg_journal_read_end().
+ * 0; or -1 with one log line. */
 int dlg_journal_skip(const struct dlg_journal_record *r);
 
 /* Begin a segment; earlier ones become old. Main process before fork, then the writer. 0; or -1,

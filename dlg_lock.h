@@ -29,8 +29,9 @@ struct dlg_lock {
 	uint32_t word; /* 0: free */
 };
 
-/* What a process has for itself. The hosts' processes have one thread each, and in a library that is
- * loaded later, a thread's variable costs a function call; the tests have threads in their place. */
+/* What a process has for itself. The hosts' processes have one thread each, and in a library that
+ * is loaded later, a thread's variable costs a function call; the tests have threads in their
+ * place. */
 #ifdef DLG_DEBUG
 #define DLG_LOCK_PROCESS_LOCAL _Thread_local
 #else

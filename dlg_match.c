@@ -234,8 +234,8 @@ struct claim {
 	struct dlg_buf routes;
 };
 
-/* Nonzero when its INVITE, newer than what we know, may have been on its way when the proxy died, before
- * that was saved. */
+/* Nonzero when its INVITE, newer than what we know, may have been on its way when the proxy died,
+ * before that was saved. */
 static int is_acks_invite_lost(const struct dlg_ctx *ctx)
 {
 	return ctx->dlg->flags & DLG_F_RESTORED && ctx->cseq != ctx->leg->invite_cseq[ctx->dir];

@@ -29,7 +29,8 @@ void dlg_match_request(struct host_msg *msg, struct dlg_ctx *ctx, const struct d
 void dlg_match_without_route(struct host_msg *msg, struct dlg_ctx *ctx, int last_chance);
 
 /* The dialog of a caller's ACK with a Route of ours that was forwarded without having matched:
- * somebody on the way took the cookie away. Held as DLG_BY_MESSAGE; NULL for other messages and for none. */
+ * somebody on the way took the cookie away. Held as DLG_BY_MESSAGE; NULL for other messages and for
+ * none. */
 struct dlg_cell *dlg_match_stray_ack(struct host_msg *msg, const struct dlg_ctx *ctx);
 
 /* See dlg_handlers_validate(). */

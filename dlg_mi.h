@@ -46,8 +46,8 @@ struct dlg_mi_args {
 
 typedef void dlg_mi_fn(const struct dlg_mi_args *args, struct dlg_mi_out *out);
 
-/* The commands: name, least and most arguments, the arguments' names, help. dlg_mi_commands[] follows
- * this list. */
+/* The commands: name, least and most arguments, the arguments' names, help. dlg_mi_commands[]
+ * follows this list. */
 #define DLG_MI_COMMANDS(X)                                                                     \
 	X(dlg_list, 0, 2, "callid from_tag",                                                    \
 	  "list all dialogs, or one: [callid [from_tag]]")                                      \

@@ -14,14 +14,14 @@
 
 
 /* Send BYEs to both sides of every live leg. `headers` is empty or header lines, which are
- * completed with CRLF; they follow those of dlg_extra_hdrs. A leg of which neither could be told stays
- * answered, so that the next call tries it again. The caller holds a reference and no
- * lock. Returns how many were handed to the host; *failed (may be NULL) how many could not be.
- * Takes and drops the entry lock. */
+ * completed with CRLF; they follow those of dlg_extra_hdrs. A leg of which neither could be told
+ * stays answered, so that the next call tries it again. The caller holds a reference and no lock.
+ * Returns how many were handed to the host; *failed (may be NULL) how many could not be. Takes and
+ * drops the entry lock. */
 unsigned dlg_req_within_byes(struct dlg_cell *dlg, struct dlg_str headers, unsigned *failed);
 
-/* Nonzero when one of those BYEs goes to a host that has a name: looking it up may take as long as the
- * party wants. Entry lock held. */
+/* Nonzero when one of those BYEs goes to a host that has a name: looking it up may take as long as
+ * the party wants. Entry lock held. */
 int dlg_req_within_may_wait_locked(const struct dlg_cell *dlg);
 
 /* The host's answer to host_send_within(): final status of one BYE. Gives the sender's reference

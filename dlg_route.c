@@ -138,8 +138,8 @@ static int next_param(struct dlg_str *params, struct dlg_str *one)
 	return 0;
 }
 
-/* A parameter's value, up to the blank or semicolon behind it. A comma is none of a token's (RFC 3261 25.1), but
- * Kamailio lets it pass, and From and To are no lists. */
+/* A parameter's value, up to the blank or semicolon behind it. A comma is none of a token's (RFC
+ * 3261 25.1), but Kamailio lets it pass, and From and To are no lists. */
 static struct dlg_str token(struct dlg_str v)
 {
 	size_t n = 0;

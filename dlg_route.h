@@ -23,16 +23,17 @@ struct dlg_str dlg_route_uri(struct dlg_str entry);
  * none. */
 struct dlg_str dlg_route_tag(struct dlg_str body);
 
-/* The URI without blanks around it; empty when a blank, a control byte (a folded line) or a delimiter is
- * inside: it must never become part of a request we make, and tm crashes over one that ends with ">". */
+/* The URI without blanks around it; empty when a blank, a control byte (a folded line) or a
+ * delimiter is inside: it must never become part of a request we make, and tm crashes over one that
+ * ends with ">". */
 struct dlg_str dlg_route_clean(struct dlg_str uri);
 
 /* What of a Contact URI may become a Request-URI: all but the header part ("?...") of a SIP URI
  * (RFC 3261 19.1.1, table 1). */
 struct dlg_str dlg_route_target(struct dlg_str uri);
 
-/* Find the URI parameter `name` among `params`, which are separated by semicolons: 1 found, with its
- * value, empty if it has none; 0 not. */
+/* Find the URI parameter `name` among `params`, which are separated by semicolons: 1 found, with
+ * its value, empty if it has none; 0 not. */
 int dlg_route_param(struct dlg_str params, struct dlg_str name, struct dlg_str *value);
 
 /* Append to `out` the entries [skip, skip+take) of `list`, joined by "," - reversed if asked for
@@ -43,8 +44,8 @@ void dlg_route_slice(struct dlg_buf *out, struct dlg_str list, unsigned skip, un
 /* URI of the last entry; empty when there is none. */
 struct dlg_str dlg_route_last_uri(struct dlg_str list);
 
-/* Nonzero when a request to that SIP URI needs no look into DNS: its host is an address (RFC 3263 4.2),
- * and no maddr says otherwise. An empty one needs none either: nothing is sent. */
+/* Nonzero when a request to that SIP URI needs no look into DNS: its host is an address (RFC 3263
+ * 4.2), and no maddr says otherwise. An empty one needs none either: nothing is sent. */
 int dlg_route_is_numeric(struct dlg_str uri);
 
 /* Nonzero when both SIP URIs are equal by RFC 3261 19.1.4: user part case sensitive, host and

@@ -185,9 +185,9 @@ static struct due name_of(const struct dlg_timer_link *l)
 	return (struct due){ dlg->h_entry, dlg->h_id };
 }
 
-/* Names of up to BATCH dialogs due at `tick`, which go on to the next one: if nothing comes of them (the
- * table does not find one), they are due again in a second, and not in this tick for ever. With none
- * left the tick is done. */
+/* Names of up to BATCH dialogs due at `tick`, which go on to the next one: if nothing comes of them
+ * (the table does not find one), they are due again in a second, and not in this tick for ever.
+ * With none left the tick is done. */
 static unsigned collect(struct shard *sh, uint32_t tick, struct due *due)
 {
 	struct dlg_timer_link *l, *next;

@@ -44,7 +44,8 @@ uint32_t dlg_timer_next(void);
 /* Seconds left until `deadline`; 0 when it has passed. */
 uint32_t dlg_timer_left(uint32_t deadline);
 
-/* Arm or re-arm the dialog's timer, in the first wheel. Entry lock held; takes and drops a leaf lock. */
+/* Arm or re-arm the dialog's timer, in the first wheel. Entry lock held; takes and drops a leaf
+ * lock. */
 void dlg_timer_arm_locked(struct dlg_cell *dlg, uint32_t deadline);
 
 /* Let the process of the second wheel see to what is due now. Entry lock held; takes and drops leaf

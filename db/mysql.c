@@ -48,8 +48,8 @@ static const unsigned of_contents[] = {
 	3819 /* MySQL: CHECK */,
 };
 
-/* Classes of SQLSTATE that lie in a row itself: data, constraints, views with CHECK OPTION, and what
- * triggers signal. */
+/* Classes of SQLSTATE that lie in a row itself: data, constraints, views with CHECK OPTION, and
+ * what triggers signal. */
 static int is_of_contents(const char *state, unsigned number)
 {
 	static const char *const classes[] = { "22", "23", "44", "45" };

@@ -89,9 +89,9 @@ struct host_walk {
 int host_msg_header(struct host_msg *msg, enum host_header name, struct host_walk *walk,
 		    struct dlg_str *body);
 
-/* URI of the only Contact, as dlg_route_clean() leaves it. Empty when there is none, several, "*", or it
- * cannot be parsed. `walk`: over the headers of the message, wherever it is: it is finished here, so
- * that nobody has to walk twice. */
+/* URI of the only Contact, as dlg_route_clean() leaves it. Empty when there is none, several, "*",
+ * or it cannot be parsed. `walk`: over the headers of the message, wherever it is: it is finished
+ * here, so that nobody has to walk twice. */
 struct dlg_str host_msg_contact(struct host_msg *msg, struct host_walk *walk);
 
 /* How many leading Route entries of a request were put there by this proxy and are consumed by

@@ -42,8 +42,8 @@ void adapter_step_back(void);
  * of it have passed. */
 unsigned adapter_to_next_second(unsigned offset_ms);
 
-/* The offset of the second wheel's process: the first one has passed on to it by then what is due in
- * that second. */
+/* The offset of the second wheel's process: the first one has passed on to it by then what is due
+ * in that second. */
 enum { ADAPTER_SENDER_MS = 100 };
 
 /* ---- slot.c ---- */

@@ -48,7 +48,8 @@ static enum host_method method_of(unsigned value)
 	}
 }
 
-/* The hosts' own parsers of From keep what they find; and To must be read by the same rules as From. */
+/* The hosts' own parsers of From keep what they find; and To must be read by the same rules as
+ * From. */
 static int read_parties(const struct sip_msg *m, struct host_info *out)
 {
 	struct dlg_str from = adapter_view(m->from->body), to = adapter_view(m->to->body);

@@ -30,8 +30,8 @@ static int place; /* in the context */
 
 int adapter_sending;
 
-/* OpenSIPS puts the pointers of a context behind its numbers, aligned or not: hence no access by its
- * own context_get_ptr(). */
+/* OpenSIPS puts the pointers of a context behind its numbers, aligned or not: hence no access by
+ * its own context_get_ptr(). */
 static char *slot_place(void)
 {
 	char *pointers = (char *)current_processing_ctx +
@@ -96,8 +96,8 @@ void adapter_slot_note_unborn(struct cell *t, struct dlg_tx *tx)
 	}
 }
 
-/* A transaction for which tm had no memory after all is thrown away without a word. While the script
- * runs, one that was born is the current one. */
+/* A transaction for which tm had no memory after all is thrown away without a word. While the
+ * script runs, one that was born is the current one. */
 static void check_birth(const struct slot *s)
 {
 	if (s->tx && adapter_tm_current() != s->unborn)

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #ifndef BENCH_H
 #define BENCH_H
-/* What the benches of the engine share: clocks, figures, processes that measure in turns, and calls.
+/* What the benches of the engine share: clocks, figures, processes that measure in turns, and
+ * calls.
  *
- * They run the release build of the engine over the simulated host of test/sim. Figures are CPU time
- * where nothing else is said, so that they mean something on a busy machine; what is compared takes
- * turns, and a ratio is of one round. */
+ * They run the release build of the engine over the simulated host of test/sim. Figures are CPU
+ * time where nothing else is said, so that they mean something on a busy machine; what is compared
+ * takes turns, and a ratio is of one round. */
 
 #include <stdint.h>
 #include <stdio.h>
@@ -61,8 +62,8 @@ struct bench_child bench_spawn(bench_setup *setup, unsigned n, bench_measure *me
 double bench_ask(const struct bench_child *c, int op);
 void bench_end(struct bench_child *c);
 
-/* Ask `n` children for each of `ops` kinds in turns, `rounds` times, and end them. The figures go to
- * figure[child][op][round]. */
+/* Ask `n` children for each of `ops` kinds in turns, `rounds` times, and end them. The figures go
+ * to figure[child][op][round]. */
 void bench_rounds(struct bench_child *c, int n, int ops, int rounds, double *figure);
 
 /* ---- calls ---- */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What profiles cost with ten members or values and with a million, with a limit and without; and how
- * long processes wait for one another that work on one profile value, or on one dialog.
+/* What profiles cost with ten members or values and with a million, with a limit and without; and
+ * how long processes wait for one another that work on one profile value, or on one dialog.
  *
  * No proxy takes part: the engine runs over the simulated host of test/sim, in its release build.
  * The tables of values are shared by all profiles, so each size has a process with an engine of its

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What finding a dialog costs among ten thousand and among a million, and what a dialog needs of the
- * shared memory.
+/* What finding a dialog costs among ten thousand and among a million, and what a dialog needs of
+ * the shared memory.
  *
  * A million dialogs are in no cache, and whoever looks for one has to wait for the memory, however
  * clever the table is. How long that is, is measured beside it: a walk over the same dialogs that

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What timers cost with ten dialogs, ten thousand and a million, whose lifetimes are mixed; and what
- * it takes to end twenty thousand dialogs in one second.
+/* What timers cost with ten dialogs, ten thousand and a million, whose lifetimes are mixed; and
+ * what it takes to end twenty thousand dialogs in one second.
  *
- * "one dialog again" shows the wheel: with any number of others it costs the same. "any dialog" comes
- * from memory if there are many, and so do its neighbours in the wheel; the reading is measured
- * beside it.
+ * "one dialog again" shows the wheel: with any number of others it costs the same. "any dialog"
+ * comes from memory if there are many, and so do its neighbours in the wheel; the reading is
+ * measured beside it.
  *
  * Environment: BENCH_SECONDS (5), of measuring in all. */
 #include <stdlib.h>

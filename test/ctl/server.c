@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The management FIFO over the simulated proxy with as many dialogs as wanted: server FIFO REPLY_DIR N.
- * Dialog n is a call from user<n % 1000> to sip:bob<n>, in profile caller with that user as value; every
- * fourth is early, the others are answered. Ended calls stay in state 5. */
+/* The management FIFO over the simulated proxy with as many dialogs as wanted: server FIFO
+ * REPLY_DIR N. Dialog n is a call from user<n % 1000> to sip:bob<n>, in profile caller with that
+ * user as value; every fourth is early, the others are answered. Ended calls stay in state 5. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>

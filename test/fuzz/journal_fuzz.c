@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A journal of any bytes is read without harm, and every record it gives is sound. With a first byte of 1
- * the head of the file is a good one, with 2 sound records stand around the input: those must come out. */
+/* A journal of any bytes is read without harm, and every record it gives is sound. With a first
+ * byte of 1 the head of the file is a good one, with 2 sound records stand around the input: those
+ * must come out. */
 
 #include "fuzz.h"
 #include "../../dlg_journal.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* dlgctl's reading of replies, which hold the texts of strangers: in any pieces the same lines, on a
- * terminal nothing that it takes for a command, in JSON nothing that ends a string. */
+/* dlgctl's reading of replies, which hold the texts of strangers: in any pieces the same lines, on
+ * a terminal nothing that it takes for a command, in JSON nothing that ends a string. */
 
 #include "fuzz.h"
 #include "../../ctl/ctl.h"

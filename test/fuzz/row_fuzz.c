@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Rows of a table: whatever stands in them is understood or refused with a reason; and every text goes
- * there and back. The input is a line of columns: N is NULL, I a number in decimal, T a text; the columns
- * are separated by a zero byte. */
+/* Rows of a table: whatever stands in them is understood or refused with a reason; and every text
+ * goes there and back. The input is a line of columns: N is NULL, I a number in decimal, T a text;
+ * the columns are separated by a zero byte. */
 
 #include "fuzz.h"
 #include "../../dlg_row.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Calls of the simulated proxy and what becomes of them in database and journal: in every mode, over
- * restarts and kills, with a database that fails wherever it can. A "life" is a process with a proxy
- * in it; lives follow each other over the same table and journal. */
+/* Calls of the simulated proxy and what becomes of them in database and journal: in every mode,
+ * over restarts and kills, with a database that fails wherever it can. A "life" is a process with a
+ * proxy in it; lives follow each other over the same table and journal. */
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/wait.h>

@@ -950,8 +950,9 @@ static const unsigned orders[SERIAL_MAX][EXPLAINED] = {
 };
 
 /* Nothing compares to an end that fails: which legs it takes first depends, and a wish to end that
- * finds its transaction just gone or refused leaves the call to its limit. Two commands may share the
- * legs of a forked call: a BYE that comes when one of them is through ends what the other has left. */
+ * finds its transaction just gone or refused leaves the call to its limit. Two commands may share
+ * the legs of a forked call: a BYE that comes when one of them is through ends what the other has
+ * left. */
 static int is_incomparable(const struct combination *c)
 {
 	return takes_part(c, EV_end_fails) || takes_part(c, EV_tick_fails) ||

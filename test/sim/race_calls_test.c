@@ -425,8 +425,8 @@ static void command(struct sim_worker *w, enum dlg_mi_id id)
 		command_end(&slots[sim_pick(w, SLOTS)]);
 }
 
-/* Calls are to end in other ways, too, however fast commands are: one that ends some runs once for so
- * many calls. */
+/* Calls are to end in other ways, too, however fast commands are: one that ends some runs once for
+ * so many calls. */
 static int is_time_for(enum dlg_mi_id id)
 {
 	static unsigned last[DLG_MI_N];

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #ifndef SIM_DB_H
 #define SIM_DB_H
-/* A database in memory behind the driver interface, scheme "fake": it can be looked into, and fails on
- * request at every call. */
+/* A database in memory behind the driver interface, scheme "fake": it can be looked into, and fails
+ * on request at every call. */
 
 #include "../../dlg_row.h"
 
@@ -39,8 +39,8 @@ void sim_db_put(const struct db_value values[DLG_ROW_N]);
 /* Change a column of a row. */
 void sim_db_set(uint32_t h_entry, uint32_t h_id, enum dlg_row_column column, struct db_value v);
 
-/* The table is what memory is: a row, equal in every column, for each answered dialog, and no other.
- * Records a violation otherwise. Nothing may wait for the writer. */
+/* The table is what memory is: a row, equal in every column, for each answered dialog, and no
+ * other. Records a violation otherwise. Nothing may wait for the writer. */
 void sim_db_compare(void);
 
 /* Forget all rows. */

@@ -351,8 +351,8 @@ int host_var_set_number(struct host_msg *msg, struct host_var *var, int64_t numb
 
 /* ---- messages ---- */
 
-/* Guards the lists of messages, transactions and requests sent: threads may run side by side. Nothing
- * of the engine is called under it. */
+/* Guards the lists of messages, transactions and requests sent: threads may run side by side.
+ * Nothing of the engine is called under it. */
 static pthread_mutex_t lists = PTHREAD_MUTEX_INITIALIZER;
 static struct host_msg *msgs;
 

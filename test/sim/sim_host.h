@@ -5,8 +5,9 @@
  * accounting and faults.
  *
  * Nothing happens by itself: tests make messages and transactions, call the engine and deliver
- * events. Threads may do so side by side, in place of processes, as long as there are no faults. Whatever the engine does wrong towards its host is recorded as a violation; the first
- * one is kept in words. */
+ * events. Threads may do so side by side, in place of processes, as long as there are no faults.
+ * Whatever the engine does wrong towards its host is recorded as a violation; the first one is kept
+ * in words. */
 
 #include <stdint.h>
 
@@ -158,8 +159,8 @@ struct host_tx *sim_tx_new(struct host_msg *msg);
 /* Deliver an event other than DLG_TX_GONE. `rpl` NULL: made by the proxy. A final status is
  * noted in the transaction. */
 void sim_tx_event(struct host_tx *t, enum dlg_tx_event event, struct host_msg *rpl, int code);
-/* Threads that run side by side: wait until nobody delivers an event to it, and let the next one do so.
- * A host delivers replies one at a time, and DLG_TX_GONE when nobody has it any more. */
+/* Threads that run side by side: wait until nobody delivers an event to it, and let the next one do
+ * so. A host delivers replies one at a time, and DLG_TX_GONE when nobody has it any more. */
 void sim_tx_take(struct host_tx *t);
 void sim_tx_give(struct host_tx *t);
 /* It is freed: delivers DLG_TX_GONE. */

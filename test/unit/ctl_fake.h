@@ -13,8 +13,8 @@
 
 struct ctl_options ctl_options;
 
-/* Replies by command, "list", or by command and arguments, "list(1|2)"; the last that fits counts. NULL
- * ends the list. */
+/* Replies by command, "list", or by command and arguments, "list(1|2)"; the last that fits counts.
+ * NULL ends the list. */
 struct fake_reply {
 	const char *command, *text;
 };

@@ -211,8 +211,8 @@ START_TEST(a_duration_is_short)
 }
 END_TEST
 
-/* The same in a terminal as in a file: no byte that a terminal takes for a command, and columns that
- * stand below each other whatever the characters. */
+/* The same in a terminal as in a file: no byte that a terminal takes for a command, and columns
+ * that stand below each other whatever the characters. */
 START_TEST(a_table_is_fit_for_a_terminal)
 {
 	const struct fake_reply replies[] = {
