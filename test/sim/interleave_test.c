@@ -1199,6 +1199,7 @@ START_TEST(named_one)
 {
 	start(NULL);
 	run_named(getenv("SIM_REPLAY"));
+	report(getenv("SIM_REPLAY"));
 }
 END_TEST
 
