@@ -94,28 +94,8 @@ const char *bench_goal(double figure, const char *goal, const char *verdict, con
 
 /* ---- processes that measure ---- */
 
-static void serve(int fd, bench_measure *measure)
-{
-	double figure = 0; /* the first one says that it is ready */
-	int op;
-
-	while (write(fd, &figure, sizeof(figure)) == sizeof(figure) &&
-	       read(fd, &op, sizeof(op)) == sizeof(op))
-		figure = measure(op);
-	_exit(0);
-}
-
-static double answer(const struct bench_child *c)
-{
-	double figure;
-
-	errno = 0;
-	if (read(c->fd, &figure, sizeof(figure)) != sizeof(figure))
-		bench_die("a process that measures has gone");
-	return figure;
-}
-
-struct bench_child bench_spawn(bench_setup *setup, unsigned n, bench_measure *measure)
+struct bench_child bench_fork(bench_setup *setup, unsigned n, void (*serve)(int fd, void *arg),
+			      void *arg)
 {
 	struct bench_child c;
 	int fd[2];
@@ -127,10 +107,45 @@ struct bench_child bench_spawn(bench_setup *setup, unsigned n, bench_measure *me
 		prctl(PR_SET_PDEATHSIG, SIGKILL); /* goes with us, whatever ends us */
 		sim_seed(n);
 		setup(n);
-		serve(fd[1], measure);
+		serve(fd[1], arg);
+		_exit(0);
 	}
 	close(fd[1]);
 	c.fd = fd[0];
+	return c;
+}
+
+void bench_read(const struct bench_child *c, void *answer, size_t size)
+{
+	errno = 0;
+	if (read(c->fd, answer, size) != (ssize_t)size)
+		bench_die("a process that measures has gone");
+}
+
+/* `arg`: a place where a bench_measure is. */
+static void serve(int fd, void *arg)
+{
+	bench_measure *measure = *(bench_measure **)arg;
+	double figure = 0; /* the first one says that it is ready */
+	int op;
+
+	while (write(fd, &figure, sizeof(figure)) == sizeof(figure) &&
+	       read(fd, &op, sizeof(op)) == sizeof(op))
+		figure = measure(op);
+}
+
+static double answer(const struct bench_child *c)
+{
+	double figure;
+
+	bench_read(c, &figure, sizeof(figure));
+	return figure;
+}
+
+struct bench_child bench_spawn(bench_setup *setup, unsigned n, bench_measure *measure)
+{
+	struct bench_child c = bench_fork(setup, n, serve, &measure);
+
 	answer(&c);
 	return c;
 }
@@ -159,6 +174,18 @@ void bench_rounds(struct bench_child *c, int n, int ops, int rounds, double *fig
 	}
 	for (int i = 0; i < n; i++)
 		bench_end(&c[i]);
+}
+
+double bench_each(int64_t (*batch)(int op), int op, unsigned size, int64_t slice)
+{
+	int64_t until = bench_now(CLOCK_MONOTONIC) + slice, cpu = 0;
+	unsigned done = 0;
+
+	do {
+		cpu += batch(op);
+		done += size;
+	} while (bench_now(CLOCK_MONOTONIC) < until);
+	return (double)cpu / done;
 }
 
 /* ---- calls ---- */

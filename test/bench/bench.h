@@ -58,6 +58,13 @@ struct bench_child {
 typedef void bench_setup(unsigned n);
 typedef double bench_measure(int op);
 
+/* A process that prepares for `n` and then runs serve(fd, arg), its end of c.fd. */
+struct bench_child bench_fork(bench_setup *setup, unsigned n, void (*serve)(int fd, void *arg),
+			      void *arg);
+
+/* Read an answer of that child. */
+void bench_read(const struct bench_child *c, void *answer, size_t size);
+
 struct bench_child bench_spawn(bench_setup *setup, unsigned n, bench_measure *measure);
 double bench_ask(const struct bench_child *c, int op);
 void bench_end(struct bench_child *c);
@@ -65,6 +72,9 @@ void bench_end(struct bench_child *c);
 /* Ask `n` children for each of `ops` kinds in turns, `rounds` times, and end them. The figures go
  * to figure[child][op][round]. */
 void bench_rounds(struct bench_child *c, int n, int ops, int rounds, double *figure);
+
+/* CPU nanoseconds for each of the `size` operations that batch() times, repeated for `slice` ns. */
+double bench_each(int64_t (*batch)(int op), int op, unsigned size, int64_t slice);
 
 /* ---- calls ---- */
 

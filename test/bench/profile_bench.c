@@ -7,12 +7,7 @@
  * own, which works whenever it is asked to. All cases take turns, and each ratio is of one round.
  *
  * Environment: BENCH_SECONDS (15), of measuring in all. */
-#include <errno.h>
-#include <signal.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "../../dlg_hash.h"
@@ -170,11 +165,6 @@ struct result {
 	long sleeps;       /* times it gave the CPU up to wait */
 };
 
-struct child {
-	pid_t pid;
-	int fd;
-};
-
 static long sleeps(void)
 {
 	struct rusage u;
@@ -196,44 +186,29 @@ static struct result measure(const struct order *order)
 	return r;
 }
 
-static void serve(int fd)
+static void serve(int fd, void *arg)
 {
 	struct result r = { 0 }; /* the first one says that it is ready */
 	struct order order;
 
+	(void)arg;
 	while (write(fd, &r, sizeof(r)) == sizeof(r) &&
 	       read(fd, &order, sizeof(order)) == sizeof(order))
 		r = measure(&order);
-	_exit(0);
 }
 
-static struct result answer(const struct child *c)
+static struct result answer(const struct bench_child *c)
 {
 	struct result r;
 
-	errno = 0;
-	if (read(c->fd, &r, sizeof(r)) != sizeof(r))
-		bench_die("a process that measures has gone");
+	bench_read(c, &r, sizeof(r));
 	return r;
 }
 
-typedef void setup_fn(unsigned n);
-
-static struct child spawn(setup_fn *setup, unsigned n)
+static struct bench_child spawn(bench_setup *setup, unsigned n)
 {
-	struct child c;
-	int fd[2];
+	struct bench_child c = bench_fork(setup, n, serve, NULL);
 
-	if (socketpair(AF_UNIX, SOCK_STREAM, 0, fd) < 0 || (c.pid = fork()) < 0)
-		bench_die("fork");
-	if (!c.pid) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL); /* goes with us, whatever ends us */
-		sim_seed(n);
-		setup(n);
-		serve(fd[1]);
-	}
-	close(fd[1]);
-	c.fd = fd[0];
 	answer(&c);
 	return c;
 }
@@ -241,7 +216,7 @@ static struct child spawn(setup_fn *setup, unsigned n)
 static int64_t slice; /* ns that one measurement takes */
 
 /* The first n work at the same time. Returns the sums. */
-static struct result ask(const struct child *c, unsigned n, enum op op)
+static struct result ask(const struct bench_child *c, unsigned n, enum op op)
 {
 	struct order order = { op, bench_now(CLOCK_MONOTONIC) + slice };
 	struct result sum = { 0 };
@@ -261,7 +236,7 @@ static struct result ask(const struct child *c, unsigned n, enum op op)
 	return sum;
 }
 
-static double ns_each(const struct child *c, unsigned n, enum op op)
+static double ns_each(const struct bench_child *c, unsigned n, enum op op)
 {
 	struct result r = ask(c, n, op);
 
@@ -315,7 +290,7 @@ static void values(unsigned n)
 
 enum who { FEW_MEMBERS, MANY_MEMBERS, FEW_VALUES, MANY_VALUES, SIZES };
 
-static struct child sizes[SIZES];
+static struct bench_child sizes[SIZES];
 
 static void spawn_sizes(void)
 {
@@ -399,7 +374,7 @@ enum { KINDS = sizeof(kinds) / sizeof(kinds[0]) };
  * nanoseconds for each. */
 static const double MOST_SLEEPS = 1;
 
-static struct child workers[WORKERS];
+static struct bench_child workers[WORKERS];
 static struct dlg_cell *worker_dialog[WORKERS], *beside_dialog[WORKERS];
 
 static void worker(unsigned n)
@@ -604,12 +579,10 @@ static void measure_all(void)
 	}
 }
 
-static void hang_up(struct child *c, unsigned n)
+static void hang_up(struct bench_child *c, unsigned n)
 {
-	for (unsigned i = 0; i < n; i++) {
-		kill(c[i].pid, SIGKILL); /* later ones have its socket open, too */
-		waitpid(c[i].pid, NULL, 0);
-	}
+	for (unsigned i = 0; i < n; i++)
+		bench_end(&c[i]);
 }
 
 int main(void)

@@ -169,7 +169,7 @@ static void walk(const struct wanted *w)
 
 /* ---- measuring ---- */
 
-static int64_t batch(enum op op)
+static int64_t batch(int op)
 {
 	static struct wanted wanted[BATCH];
 	static struct host_msg *msg;
@@ -193,14 +193,7 @@ static int64_t batch(enum op op)
 
 static double measure(int op)
 {
-	int64_t until = bench_now(CLOCK_MONOTONIC) + slice, cpu = 0;
-	unsigned done = 0;
-
-	do {
-		cpu += batch((enum op)op);
-		done += BATCH;
-	} while (bench_now(CLOCK_MONOTONIC) < until);
-	return (double)cpu / done;
+	return bench_each(batch, op, BATCH, slice);
 }
 
 static const struct {
@@ -283,7 +276,7 @@ static void print_found(void)
 	       "expected", "of that", "goal");
 	for (int few = 0; few < TABLES; few += 2) {
 		for (int op = 0; op < WALK; op++)
-			print_line(few, (enum op)op);
+			print_line(few, op);
 		printf("%-20s %9u %9.0f %9.0f\n", op_names[WALK], tables[few].hash_size,
 		       bench_median(figure[few][WALK], ROUNDS),
 		       bench_median(figure[few + 1][WALK], ROUNDS));

@@ -62,7 +62,7 @@ static void one(enum op op, struct dlg_cell *dlg, uint32_t deadline)
 	dlg_timer_arm_locked(dlg, deadline);
 }
 
-static int64_t batch(enum op op)
+static int64_t batch(int op)
 {
 	static struct { struct dlg_cell *dlg; uint32_t deadline; } todo[BATCH];
 	int64_t start;
@@ -79,14 +79,7 @@ static int64_t batch(enum op op)
 
 static double measure(int op)
 {
-	int64_t until = bench_now(CLOCK_MONOTONIC) + slice, cpu = 0;
-	unsigned done = 0;
-
-	do {
-		cpu += batch((enum op)op);
-		done += BATCH;
-	} while (bench_now(CLOCK_MONOTONIC) < until);
-	return (double)cpu / done;
+	return bench_each(batch, op, BATCH, slice);
 }
 
 static double figure[SIZES][OPS][ROUNDS];
