@@ -174,6 +174,18 @@ int host_msg_header(struct host_msg *msg, enum host_header name, struct host_wal
 	return 0;
 }
 
+/* The URI that a module has written over the one in the Contact, and that the other side gets: nathelper
+ * leaves it in what was parsed. Empty when the Contact stands as it came. */
+static struct dlg_str repaired_contact(const struct sip_msg *m)
+{
+	const contact_body_t *body = is_shared(m) || !m->contact ? NULL : m->contact->parsed;
+	const contact_t *c = body ? body->contacts : NULL;
+
+	if (!c || (c->uri.s >= m->buf && c->uri.s < m->buf + m->len))
+		return DLG_STR_NONE;
+	return dlg_route_clean(adapter_view(c->uri));
+}
+
 struct dlg_str host_msg_contact(struct host_msg *msg, struct host_walk *walk)
 {
 	struct dlg_str list, more, entry, uri;
@@ -184,7 +196,9 @@ struct dlg_str host_msg_contact(struct host_msg *msg, struct host_walk *walk)
 	if (walk->contacts != 1 || dlg_route_next(&list, &entry) < 0 ||
 	    dlg_route_next(&list, &more) == 0)
 		return DLG_STR_NONE;
-	uri = dlg_route_uri(entry);
+	uri = repaired_contact(sip(msg));
+	if (!uri.len)
+		uri = dlg_route_uri(entry);
 	return dlg_str_eq(uri, DLG_STR("*")) ? DLG_STR_NONE : uri;
 }
 

@@ -15,6 +15,7 @@
 #include "core/forward.h"
 #include "core/lvalue.h"
 #include "core/mem/shm_mem.h"
+#include "core/parser/contact/parse_contact.h"
 #include "core/parser/hf.h"
 #include "core/parser/msg_parser.h"
 #include "core/parser/parse_cseq.h"

@@ -15,6 +15,7 @@
 #include "error.h"
 #include "forward.h"
 #include "mem/shm_mem.h"
+#include "parser/contact/parse_contact.h"
 #include "parser/hf.h"
 #include "parser/msg_parser.h"
 #include "parser/parse_cseq.h"
