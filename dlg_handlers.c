@@ -647,7 +647,8 @@ static uint32_t reply_locked(struct dlg_cell *dlg, enum dlg_event event, struct 
 			save = DLG_DO_SAVE;
 		}
 	}
-	if (n->own > 0)
+	/* a branch that only rang may be recorded, and the one that answers not */
+	if (event == DLG_EV_SUCCESS && n->own > 0)
 		dlg->flags |= DLG_F_IN_PATH;
 	return apply_locked(dlg, event, DLG_END_NONE, 0) | save;
 }

@@ -241,6 +241,22 @@ START_TEST(an_ack_that_lost_its_cookie_lifts_the_ack_limit)
 }
 END_TEST
 
+START_TEST(a_record_route_of_another_branch_sets_no_ack_limit)
+{
+	start();
+	sim_invite(&call);
+	sim_answer(&call, 0, 180);
+	call.pass[0].invite->own_record_routes = 0; /* the branch route did not ask for the other's */
+	sim_answer(&call, 1, 200);
+	sim_gone(&call);
+	sim_run(ACK_LIMIT + 5);
+	expect(3);
+	sim_run(LIFETIME - ACK_LIMIT - 3);
+	expect(5);
+	finish();
+}
+END_TEST
+
 static void ack_upstream(int leg, const char *cookie)
 {
 	pass_and_forget((struct sim_request){ .method = HOST_ACK, .dir = DLG_DIR_UPSTREAM,
@@ -1443,6 +1459,7 @@ int main(void)
 			    a_bye_on_the_leg_without_ack_leaves_the_other_as_it_is,
 			    requests_before_the_ack_restart_the_lifetime_but_not_the_ack_limit,
 			    an_ack_that_lost_its_cookie_lifts_the_ack_limit,
+			    a_record_route_of_another_branch_sets_no_ack_limit,
 			    an_ack_of_the_callee_acknowledges_nothing,
 			    an_ack_of_the_callee_keeps_no_leg,
 			    a_callee_may_acknowledge_its_own_re_invite,
