@@ -86,8 +86,8 @@ struct dlg_cell *dlg_handlers_current(struct host_msg *msg, enum dlg_dir *dir);
 int dlg_handlers_status(struct host_msg *msg);
 
 /* validate_dialog() (manual 1.6.2): 1 the request fits the dialog, -1 not, or there is none, 0 a
- * retransmission of one that passed, which the transaction layer has absorbed: the script must
- * stop. Changes nothing. */
+ * retransmission of one that passed, or the ACK of an answer of ours, which the transaction layer
+ * has absorbed: the script must stop. Changes nothing. */
 int dlg_handlers_validate(struct host_msg *msg);
 
 /* End a call (manual 1.8.3). Answered: BYEs; before: a final error and CANCELs. Called from a

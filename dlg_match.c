@@ -336,9 +336,10 @@ int dlg_match_validate(struct host_msg *msg, struct dlg_ctx *ctx)
 	dlg_buf_free(&target);
 	if (!what)
 		return 1;
-	/* A copy of a request that passed does not fit any more. The transaction layer has
-	 * repeated the answer. */
-	if (info.method != HOST_ACK && host_tx_is_retransmission(msg))
+	/* A copy of a request that passed does not fit any more: the transaction layer has repeated
+	 * the answer. Nor does the ACK of an answer by this proxy to an INVITE that did not pass: it
+	 * is the transaction layer's, which repeats that answer until it gets it. */
+	if (host_tx_is_retransmission(msg))
 		return 0;
 	HOST_LOG(HOST_INFO, "%s: request refused: its %s does not fit", dlg_hash_name(c.ctx->dlg),
 		 what);

@@ -145,7 +145,8 @@ struct dlg_tx *host_tx_of(struct host_msg *msg);
 
 /* ---- transactions ---- */
 
-/* Nonzero when the request is a retransmission that the proxy's transaction layer has absorbed. */
+/* Nonzero when the request is a retransmission, or the ACK of a negative answer, that the proxy's
+ * transaction layer has absorbed. */
 int host_tx_is_retransmission(struct host_msg *msg);
 
 /* The transaction already made for this request, or NULL. */

@@ -172,6 +172,19 @@ class Forged(Guarded):
             c.a.silent(0.2, 403)
         self.wait_state(c, DELETED)
 
+    def test_the_ack_of_an_answer_by_the_script_ends_its_repetition(self):
+        """A re-INVITE that was never forwarded is acknowledged to the proxy alone."""
+        c = self.up_call()
+        sent = c.send("INVITE", headers=[["X-Refuse-T", "488"]])
+        rpl = c.a.recv(488)
+        repeats = c.a.repeats
+        c.ack_negative(rpl, sent)
+        c.a.silent(2)
+        self.assertEqual(c.a.repeats, repeats)
+        c.b.silent(0)
+        self.valid(c, "INFO")
+        c.hangup()
+
     def test_contact(self):
         c = self.up_call()
         good = c.b_contact
