@@ -72,6 +72,8 @@ static struct {
 	uint64_t rewrite_at;
 	uint64_t errors;      /* of the journal, when the current segment began */
 	uint64_t next_segment; /* not before that time */
+	uint64_t due;          /* DELAYED: end of the period */
+	int late;              /* ... and one is over whose changes are not written yet */
 } w;
 
 /* ---- the change log ---- */
@@ -798,10 +800,19 @@ static void wait_for_work(void)
 	__atomic_store_n(&log_->sleeping, 0, __ATOMIC_SEQ_CST);
 }
 
-/* Everything that waits, batch by batch; the journal is looked after in between. */
-static void drain(void (*idle)(void))
+/* In DELAYED what comes while others are written is for the next period: on a busy proxy there would
+ * be no end, and a batch for each change. */
+static uint64_t due_now(void)
 {
-	uint64_t last = host_mono_ms();
+	return mode() == DLG_DB_DELAYED ? queued() : UINT64_MAX;
+}
+
+/* What waits, batch by batch; the journal is looked after in between. 0, or -1: not all of it could
+ * be written. */
+static int drain(void (*idle)(void))
+{
+	uint64_t last = host_mono_ms(), left = due_now();
+	int n;
 
 	do {
 		keep_journal();
@@ -809,22 +820,36 @@ static void drain(void (*idle)(void))
 			idle();
 			last = host_mono_ms();
 		}
-	} while (dlg_db_write_some() > 0);
+		n = dlg_db_write_some();
+		left -= n > 0 && (uint64_t)n < left ? (uint64_t)n : left;
+	} while (n > 0 && left);
 	keep_journal();
+	return n < 0 ? -1 : 0;
 }
 
-static void run_delayed(void (*idle)(void))
+/* The changes of a period; again when they could not be written, but not only after another one. */
+void dlg_db_second(void (*idle)(void))
 {
-	uint64_t period = (uint64_t)dialog_conf.db_update_period * 1000, due;
+	uint64_t now = host_mono_ms(), period = (uint64_t)dialog_conf.db_update_period * 1000;
 
-	for (due = host_mono_ms() + period;; due += period) {
-		while (host_mono_ms() < due) {
-			sleep_until(host_mono_ms() + IDLE_MS);
-			if (idle)
-				idle();
-			count_rate(0);
-		}
-		drain(idle);
+	count_rate(0);
+	if (!w.due)
+		w.due = now + period;
+	if (now >= w.due) {
+		w.due += period;
+		w.late = 1;
+	}
+	if (w.late)
+		w.late = drain(idle) < 0;
+}
+
+static void __attribute__((noreturn)) run_delayed(void (*idle)(void))
+{
+	for (;;) {
+		dlg_db_second(idle);
+		sleep_until(host_mono_ms() + IDLE_MS);
+		if (idle)
+			idle();
 	}
 }
 

@@ -44,6 +44,9 @@ int dlg_db_write_some(void);
  * writer. */
 void dlg_db_work(void);
 
+/* DELAYED: what there is to do in a second; called about so often. For the writer and for tests. */
+void dlg_db_second(void (*idle)(void));
+
 /* Exit: write what the mode promises, for ten seconds at most. Main process, when all others are
  * gone. */
 void dlg_db_stop(void);

@@ -294,7 +294,69 @@ START_TEST(a_call_between_two_periods_is_never_written)
 }
 END_TEST
 
+/* DELAYED goes on by the second. */
+static void pass_seconds(unsigned seconds)
+{
+	while (seconds--) {
+		dlg_db_second(NULL);
+		sim_advance(1000);
+	}
+}
+
+static unsigned changes_to_come;
+
+static void one_more_change(void)
+{
+	if (!changes_to_come)
+		return;
+	changes_to_come--;
+	furnish(&call[1]);
+}
+
+static void busy_period(void)
+{
+	struct dlg_db_info info;
+
+	sim_talk(&call[0]);
+	sim_talk(&call[1]);
+	sim_db.meanwhile = one_more_change;
+	changes_to_come = 100;
+	pass_seconds(61);
+	dlg_db_get_info(&info);
+	ck_assert_uint_eq(info.batches, 1);
+	ck_assert_uint_eq(info.queue, 1);
+	pass_seconds(60);
+	dlg_db_get_info(&info);
+	ck_assert_uint_eq(info.batches, 2);
+}
+
+START_TEST(a_period_writes_what_it_began_with)
+{
+	live(DLG_DB_DELAYED, busy_period, GRACEFUL);
+}
+END_TEST
+
 /* ---- the database fails ---- */
+
+/* What nobody uses for a minute may be gone: a server, or a firewall, has closed it. */
+static void connection_lost_in_between(void)
+{
+	sim_talk(&call[0]);
+	pass_seconds(61);
+	ck_assert_uint_eq(sim_db.rows, 1);
+	sim_talk(&call[1]);
+	sim_db.lose_call = SIM_DB_BEGIN;
+	sim_db.lose_in = 1;
+	pass_seconds(63);
+	ck_assert_uint_eq(sim_db.lose_in, 0);
+	ck_assert_uint_eq(sim_db.rows, 2);
+}
+
+START_TEST(a_period_whose_connection_was_lost_is_written_with_a_new_one)
+{
+	live(DLG_DB_DELAYED, connection_lost_in_between, GRACEFUL);
+}
+END_TEST
 
 static void outage(void)
 {
@@ -1181,6 +1243,8 @@ int main(int argc, char **argv)
 	tcase_add_test(c, realtime_rows_follow_a_call);
 	tcase_add_test(c, changes_of_a_dialog_are_one_row);
 	tcase_add_test(c, a_call_between_two_periods_is_never_written);
+	tcase_add_test(c, a_period_writes_what_it_began_with);
+	tcase_add_test(c, a_period_whose_connection_was_lost_is_written_with_a_new_one);
 	tcase_add_loop_test(c, d12_after_an_outage_the_table_is_what_memory_is, 0, 2);
 	tcase_add_test(c, no_failed_call_loses_a_change);
 	tcase_add_test(c, a_refused_row_does_not_hold_up_the_others);

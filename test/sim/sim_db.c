@@ -224,6 +224,8 @@ static enum db_result upsert(struct db_conn *conn, const struct db_table *t,
 
 	if (n < 1 || n > DB_BATCH_MAX || t->n_columns != DLG_ROW_N)
 		sim_violation("database: %u rows at once", n);
+	if (sim_db.meanwhile)
+		sim_db.meanwhile();
 	for (unsigned i = 0; i < n && ret == DB_OK; i++)
 		ret = upsert_one(values + (size_t)i * DLG_ROW_N);
 	return ret;

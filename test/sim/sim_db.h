@@ -19,6 +19,7 @@ extern struct sim_db {
 	int lose_after;              /* it takes effect all the same (a lost answer to a commit) */
 	unsigned mem_in;             /* when rows are read, the n-th allocation fails, and all after it */
 	uint32_t refuse_id;          /* rows with this hash_id are DB_REFUSED */
+	void (*meanwhile)(void);     /* called while rows are written: what others do then */
 	unsigned calls[SIM_DB_CALLS];
 	unsigned open_conns;
 	unsigned rows;               /* in the table */
