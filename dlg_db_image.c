@@ -230,15 +230,23 @@ static int make_memberships(const struct dlg_row *row, struct dlg_cell *dlg, uns
 	return ret;
 }
 
-static void set_fields(const struct dlg_row *row, struct dlg_cell *dlg)
+/* More than the lifetime is left of no call, unless the clock has been set back. */
+static uint64_t seconds_left(const struct dlg_row *row)
 {
 	int64_t left = row->timeout - host_wall_s();
 
+	if (row->lifetime && left > row->lifetime)
+		left = row->lifetime;
+	return left > 0 ? (uint64_t)left : 0;
+}
+
+static void set_fields(const struct dlg_row *row, struct dlg_cell *dlg)
+{
 	dlg->user_flags = row->user_flags;
 	dlg->flags = (row->flags & STORED_FLAGS) | DLG_F_RESTORED;
 	dlg->start_time = row->start_time;
 	dlg->ack_by = UINT32_MAX;
-	dlg->expires = dlg_timer_after(left > 0 ? (uint64_t)left : 0);
+	dlg->expires = dlg_timer_after(seconds_left(row));
 }
 
 static int sockets_ok(const struct dlg_row *row)

@@ -736,6 +736,37 @@ START_TEST(what_expired_meanwhile_ends_at_once_with_byes_if_asked_for)
 }
 END_TEST
 
+/* As the row looks when the clock has been set back by a day. */
+static void clock_goes_back(void)
+{
+	const struct db_value *row;
+
+	dialog_conf.default_timeout = 30;
+	sim_talk(&call[0]);
+	drain();
+	row = row_of(&call[0]);
+	sim_db_set(cell(&call[0])->h_entry, cell(&call[0])->h_id, DLG_ROW_timeout,
+		   db_int(row[DLG_ROW_timeout].number + 86400));
+}
+
+static void it_has_its_lifetime(void)
+{
+	ck_assert_uint_eq(dlg_state_active(), 1);
+	sim_run(28);
+	ck_assert_uint_eq(dlg_state_active(), 1);
+	sim_run(4);
+	ck_assert_uint_eq(dlg_state_active(), 0);
+	drain();
+	sim_run(8);
+}
+
+START_TEST(a_clock_that_was_set_back_gives_no_more_than_the_lifetime)
+{
+	live(DLG_DB_DELAYED, clock_goes_back, KILLED);
+	live(DLG_DB_DELAYED, it_has_its_lifetime, GRACEFUL);
+}
+END_TEST
+
 /* ---- without memory ---- */
 
 static unsigned journal_files(uint64_t *bytes)
@@ -1256,6 +1287,7 @@ int main(int argc, char **argv)
 	tcase_add_test(c, an_ack_may_be_of_an_invite_that_was_not_saved);
 	tcase_add_test(c, the_journal_keeps_what_an_absent_database_missed_at_exit);
 	tcase_add_test(c, what_expired_meanwhile_ends_at_once_with_byes_if_asked_for);
+	tcase_add_test(c, a_clock_that_was_set_back_gives_no_more_than_the_lifetime);
 	tcase_add_loop_test(c, calls_without_marks_are_saved_at_exit, 0, 2);
 	tcase_add_test(c, a_restored_call_that_could_not_end_for_good_stops_the_start);
 	tcase_add_test(c, a_change_that_has_no_memory_for_its_image_waits);
