@@ -193,41 +193,50 @@ static int make_legs(const struct dlg_row *row, struct dlg_cell *dlg)
 	return 0;
 }
 
-/* Values and memberships were written newest first. */
+/* Values and memberships were written newest first. What fails is memory: the row was checked. */
 static int make_values(const struct dlg_row *row, struct dlg_cell *dlg)
 {
 	struct dlg_str list = row->vars, name, value;
 	struct dlg_buf pair = { 0 };
-	int ret = 0;
+	int got;
 
 	if (!list.len)
 		return 0; /* no locks for nothing: a million rows are read */
-	while (ret == 0 && dlg_row_next_pair(&list, &pair, &name, &value) > 0)
-		ret = dlg_vals_set(dlg, name, value);
+	while ((got = dlg_row_next_pair(&list, &pair, &name, &value)) > 0) {
+		if (dlg_vals_set(dlg, name, value) < 0)
+			break;
+	}
 	dlg_vals_reverse(dlg);
 	dlg_buf_free(&pair);
-	return ret;
+	return got ? -1 : 0;
+}
+
+/* 0 or -1. */
+static int join(struct dlg_cell *dlg, struct dlg_str name, struct dlg_str value, unsigned *lost)
+{
+	int profile = dlg_profile_find(name);
+
+	if (profile >= 0)
+		return dlg_profile_join(dlg, profile, value);
+	(*lost)++;
+	return 0;
 }
 
 static int make_memberships(const struct dlg_row *row, struct dlg_cell *dlg, unsigned *lost)
 {
 	struct dlg_str list = row->profiles, name, value;
 	struct dlg_buf pair = { 0 };
-	int ret = 0;
+	int got;
 
 	if (!list.len)
 		return 0;
-	while (ret == 0 && dlg_row_next_pair(&list, &pair, &name, &value) > 0) {
-		int profile = dlg_profile_find(name);
-
-		if (profile < 0)
-			(*lost)++;
-		else
-			ret = dlg_profile_join(dlg, profile, value);
+	while ((got = dlg_row_next_pair(&list, &pair, &name, &value)) > 0) {
+		if (join(dlg, name, value, lost) < 0)
+			break;
 	}
 	dlg_profile_reverse(dlg);
 	dlg_buf_free(&pair);
-	return ret;
+	return got ? -1 : 0;
 }
 
 /* More than the lifetime is left of no call, unless the clock has been set back. */
@@ -292,8 +301,6 @@ enum dlg_db_made dlg_db_image_make(const struct dlg_row *row, unsigned *lost,
 		return linked < 0 ? DLG_DB_NO_MEMORY : DLG_DB_DUPLICATE;
 	}
 	*out = dlg;
-	if (make_values(row, dlg) < 0 || make_memberships(row, dlg, lost) < 0)
-		host_log(HOST_ERROR, "%s: restored without all of its values and profiles: no memory",
-			 dlg_hash_name(dlg));
-	return DLG_DB_MADE;
+	return make_values(row, dlg) < 0 || make_memberships(row, dlg, lost) < 0 ? DLG_DB_NO_MEMORY
+										 : DLG_DB_MADE;
 }

@@ -14,7 +14,7 @@ enum dlg_db_made {
 	DLG_DB_MADE,      /* it is in the table */
 	DLG_DB_DUPLICATE, /* one of that name is there already */
 	DLG_DB_NO_SOCKET, /* a socket of the row is none of ours */
-	DLG_DB_NO_MEMORY,
+	DLG_DB_NO_MEMORY, /* it may be there, but lacks something */
 };
 
 /* Make a dialog of a row and link it, with its timer; it leaves the table at the next tick when its

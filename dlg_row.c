@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "dlg_row.h"
 
+#include "dlg_profile.h"
+#include "dlg_vals.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -499,23 +502,36 @@ static void check_legs(struct reader *r, struct dlg_row *row)
 	}
 }
 
-/* Every pair of the list must be there to be read. */
-static void check_pairs(struct reader *r, enum dlg_row_column c, struct dlg_str *to)
+struct pair_limits {
+	size_t name, value;
+	unsigned count;
+};
+
+/* Every pair of the list must be there to be read, and none may be more than a dialog can have. */
+static void check_pairs(struct reader *r, enum dlg_row_column c, struct dlg_str *to,
+			const struct pair_limits *max)
 {
 	const struct db_value *v = &r->values[c];
 	struct dlg_buf pair = { 0 };
 	struct dlg_str list, name, value;
+	unsigned n = 0;
 	int got;
 
 	*to = v->kind == DB_TEXT ? v->text : DLG_STR_NONE;
 	for (list = *to; (got = dlg_row_next_pair(&list, &pair, &name, &value)) > 0;) {
 		if (!name.len)
 			wrong(r, columns[c].name, "has an item without a name");
+		if (name.len > max->name || value.len > max->value || n++ == max->count)
+			wrong(r, columns[c].name, "has an item too long, or too many");
 	}
 	if (got < 0 || v->kind == DB_INT)
 		wrong(r, columns[c].name, "is malformed");
 	dlg_buf_free(&pair);
 }
+
+static const struct pair_limits
+	of_vars = { DLG_VALS_NAME_MAX, DLG_VALS_VALUE_MAX, DLG_VALS_COUNT_MAX },
+	of_profiles = { SIZE_MAX, DLG_PROFILE_VALUE_MAX, DLG_PROFILE_MEMBERS_MAX };
 
 static void check_entry(struct reader *r, const struct dlg_row *row, uint32_t hash_size)
 {
@@ -549,7 +565,7 @@ int dlg_row_read(const struct db_value values[DLG_ROW_N], uint32_t hash_size, st
 	check_contact(&out->caller_contact);
 	check_routes(&r, out->caller_routes, "caller_route");
 	check_legs(&r, out);
-	check_pairs(&r, DLG_ROW_vars, &out->vars);
-	check_pairs(&r, DLG_ROW_profiles, &out->profiles);
+	check_pairs(&r, DLG_ROW_vars, &out->vars, &of_vars);
+	check_pairs(&r, DLG_ROW_profiles, &out->profiles, &of_profiles);
 	return r.why[0] ? -1 : 0;
 }

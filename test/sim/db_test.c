@@ -869,6 +869,58 @@ START_TEST(a_restored_call_that_could_not_end_for_good_stops_the_start)
 }
 END_TEST
 
+static void a_furnished_call(void)
+{
+	sim_talk(&call[0]);
+	furnish(&call[0]);
+	drain();
+}
+
+static int lacks_something(void)
+{
+	struct dlg_buf value = { 0 };
+	struct dlg_str who = DLG_STR("a|b#c");
+	int lacks = dlg_vals_get(cell(&call[0]), DLG_STR("acc"), &value) != 1 ||
+		    dlg_vals_get(cell(&call[0]), DLG_STR("raw"), &value) != 1 ||
+		    dlg_profile_size(dlg_profile_find(DLG_STR("caller")), &who) != 2 ||
+		    dlg_profile_size(dlg_profile_find(DLG_STR("out_bound")), NULL) != 1;
+
+	dlg_buf_free(&value);
+	return lacks;
+}
+
+/* 0: no start; 1: the call has all that it had; 2: it has not; 3: it never comes to that
+ * allocation. */
+static int start_and_look(unsigned mem_in)
+{
+	sim_db_use(DLG_DB_DELAYED);
+	sim_db_load(table_file);
+	dialog_conf.db_journal_dir = NULL;
+	sim_db.mem_in = mem_in;
+	sim_db.mem_once = 1;
+	if (sim_call_start(hash_size) < 0)
+		return 0;
+	if (sim_faults.mem_fail)
+		return 3;
+	sim_call_init(&call[0], 0);
+	remember_calls();
+	return lacks_something() ? 2 : 1;
+}
+
+START_TEST(a_restored_call_that_lacks_something_stops_the_start)
+{
+	unsigned n = 1;
+	int got;
+
+	live(DLG_DB_DELAYED, a_furnished_call, GRACEFUL);
+	while ((got = in_a_process(start_and_look, n)) != 3) {
+		ck_assert_int_lt(got, 2);
+		n++;
+	}
+	ck_assert_uint_gt(n, 8);
+}
+END_TEST
+
 static void images_fail_for_a_while(void)
 {
 	struct dlg_db_info info;
@@ -1290,6 +1342,7 @@ int main(int argc, char **argv)
 	tcase_add_test(c, a_clock_that_was_set_back_gives_no_more_than_the_lifetime);
 	tcase_add_loop_test(c, calls_without_marks_are_saved_at_exit, 0, 2);
 	tcase_add_test(c, a_restored_call_that_could_not_end_for_good_stops_the_start);
+	tcase_add_test(c, a_restored_call_that_lacks_something_stops_the_start);
 	tcase_add_test(c, a_change_that_has_no_memory_for_its_image_waits);
 	tcase_add_test(c, d01_d13_bad_rows_are_skipped_named_and_kept);
 	tcase_add_test(c, a_torn_last_record_costs_nothing_but_itself);

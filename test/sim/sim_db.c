@@ -256,7 +256,9 @@ static enum db_result select_rows(struct db_conn *conn, const struct db_table *t
 	unsigned end = ret == DB_OK ? n_rows : n_rows / 2;
 
 	(void)t;
-	if (sim_db.mem_in)
+	if (sim_db.mem_in && sim_db.mem_once)
+		sim_faults.mem_fail = sim_db.mem_in;
+	else if (sim_db.mem_in)
 		sim_faults.mem_allow = sim_db.mem_in - 1;
 	for (unsigned i = 0; i < end; i++) {
 		if (rows[i].deleted_by_us || !dlg_str_eq(rows[i].v[DLG_ROW_node].text, node))

@@ -18,6 +18,7 @@ extern struct sim_db {
 	enum sim_db_call lose_call;  /* ... of this kind */
 	int lose_after;              /* it takes effect all the same (a lost answer to a commit) */
 	unsigned mem_in;             /* when rows are read, the n-th allocation fails, and all after it */
+	int mem_once;                /* ... but none after it */
 	uint32_t refuse_id;          /* rows with this hash_id are DB_REFUSED */
 	void (*meanwhile)(void);     /* called while rows are written: what others do then */
 	unsigned calls[SIM_DB_CALLS];

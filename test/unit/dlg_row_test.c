@@ -253,6 +253,39 @@ START_TEST(d13_each_wrong_column_is_named)
 }
 END_TEST
 
+static void add_pairs(struct dlg_buf *list, unsigned n)
+{
+	dlg_buf_reset(list);
+	while (n--)
+		dlg_buf_add(list, str("caller#x|"));
+}
+
+/* A dialog could not have all of them, and that is no want of memory. */
+START_TEST(more_than_a_dialog_can_have_is_wrong)
+{
+	static const enum dlg_row_column lists[] = { DLG_ROW_vars, DLG_ROW_profiles };
+	static char big[65536 + 3] = "a#";
+	struct dlg_buf list = { 0 };
+
+	memset(big + 2, 'x', 65536);
+	big[65536 + 2] = '|';
+	for (int i = 0; i < 2; i++) {
+		good_row();
+		add_pairs(&list, 1000);
+		values[lists[i]] = db_text(dlg_buf_view(&list));
+		ck_assert_msg(read_row() == 0, "%s", why);
+		add_pairs(&list, 1001);
+		values[lists[i]] = db_text(dlg_buf_view(&list));
+		ck_assert_int_eq(read_row(), -1);
+		values[lists[i]] = db_text((struct dlg_str){ big, sizeof(big) });
+		ck_assert_int_eq(read_row(), -1);
+		ck_assert_ptr_nonnull(strstr(why, "has an item too long, or too many"));
+		done();
+	}
+	dlg_buf_free(&list);
+}
+END_TEST
+
 /* What a dialog took from the messages of a call that is up. */
 START_TEST(odd_texts_of_a_call_that_lives_come_back)
 {
@@ -333,6 +366,7 @@ int main(void)
 	tcase_add_test(c, further_legs_and_numbers_come_from_their_column);
 	tcase_add_loop_test(c, d13_each_wrong_column_is_named, 0,
 			    sizeof(bad_rows) / sizeof(bad_rows[0]));
+	tcase_add_test(c, more_than_a_dialog_can_have_is_wrong);
 	tcase_add_test(c, odd_texts_of_a_call_that_lives_come_back);
 	tcase_add_test(c, a_contact_that_breaks_requests_is_unknown);
 	tcase_add_test(c, an_ended_row_is_no_bad_row);
