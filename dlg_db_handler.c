@@ -324,6 +324,30 @@ static void put_back_batch(void)
 	}
 }
 
+static int leaves_nothing(const struct dlg_db_mark *m)
+{
+	return is_tombstone(m) && !m->stored;
+}
+
+/* Calls that came and went while the database was away have no row to be deleted: in a long outage
+ * their marks would take all memory. Whoever counted on what waits counts again. */
+static void forget_short_calls(void)
+{
+	struct dlg_db_mark **at = &log_->first, *m;
+
+	while ((m = *at)) {
+		if (!leaves_nothing(m)) {
+			at = &m->next;
+			continue;
+		}
+		*at = m->next;
+		dlg_mem_free(m);
+		__atomic_fetch_sub(&log_->info.queue, 1, __ATOMIC_RELAXED);
+		w.barrier_set = 0;
+	}
+	log_->last = at;
+}
+
 static void note_oldest(void)
 {
 	uint64_t since = log_->first ? log_->first->since_ms : 0;
@@ -560,6 +584,7 @@ static void lost(uint64_t now)
 {
 	dlg_db_store_close();
 	set(&log_->info.connected, 0);
+	forget_short_calls();
 	w.backoff = w.backoff ? w.backoff * 2 : BACKOFF_MIN_MS;
 	if (w.backoff > BACKOFF_MAX_MS)
 		w.backoff = BACKOFF_MAX_MS;

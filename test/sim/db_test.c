@@ -398,6 +398,48 @@ START_TEST(d12_after_an_outage_the_table_is_what_memory_is)
 }
 END_TEST
 
+static void short_calls_in_an_outage(void)
+{
+	struct dlg_db_info info;
+
+	sim_talk(&call[0]);
+	sim_talk(&call[1]);
+	write_for(1);
+	sim_db.away = 1;
+	sim_within(&call[0], HOST_BYE, DLG_DIR_DOWNSTREAM, 0, 200);
+	write_for(1);
+	for (unsigned i = 0; i < 50; i++) {
+		sim_call_init(&call[2], 10 + i);
+		sim_talk(&call[2]);
+		if (i % 2)
+			write_for(1); /* while it is up */
+		sim_within(&call[2], HOST_BYE, DLG_DIR_DOWNSTREAM, 0, 200);
+	}
+	write_for(10);
+	dlg_db_get_info(&info);
+	ck_assert_uint_eq(info.queue, 1); /* the one that has a row */
+	ck_assert_uint_eq(sim_db.rows, 2);
+	sim_db.away = 0;
+	write_for(10);
+	dlg_db_get_info(&info);
+	ck_assert_uint_eq(info.queue, 0);
+	sim_db_compare();
+}
+
+static void one_is_there(void)
+{
+	ck_assert_uint_eq(dlg_state_active(), 1);
+}
+
+START_TEST(calls_that_come_and_go_in_an_outage_cost_no_memory)
+{
+	int mode = _i ? DLG_DB_DELAYED : DLG_DB_REALTIME;
+
+	live(mode, short_calls_in_an_outage, KILLED);
+	live(mode, one_is_there, GRACEFUL);
+}
+END_TEST
+
 /* Every kind of call fails once, with and without effect. */
 static void fail_everywhere(void)
 {
@@ -1329,6 +1371,7 @@ int main(int argc, char **argv)
 	tcase_add_test(c, a_period_writes_what_it_began_with);
 	tcase_add_test(c, a_period_whose_connection_was_lost_is_written_with_a_new_one);
 	tcase_add_loop_test(c, d12_after_an_outage_the_table_is_what_memory_is, 0, 2);
+	tcase_add_loop_test(c, calls_that_come_and_go_in_an_outage_cost_no_memory, 0, 2);
 	tcase_add_test(c, no_failed_call_loses_a_change);
 	tcase_add_test(c, a_refused_row_does_not_hold_up_the_others);
 	tcase_add_loop_test(c, answered_calls_survive_a_graceful_restart, 0, 6);
