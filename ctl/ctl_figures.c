@@ -472,22 +472,29 @@ static int print_profiles(struct dlg_buf *out)
 	return ret;
 }
 
+/* A proxy that is gone before the last answer is down, and has no other figure. */
 int ctl_metrics(int argc, char **argv)
 {
 	static struct ctl_figures f;
-	struct dlg_buf out = { 0 };
-	int ret;
+	struct dlg_buf out = { 0 }, figures = { 0 };
+	int ret, up;
 
 	if (argc)
 		return ctl_surplus(argv[0]);
 	ret = ctl_read_figures(&f);
-	head(&out, "dialog_up", "gauge", "1 when the proxy answered.");
-	dlg_buf_printf(&out, "dialog_up %d\n", ret == CTL_OK);
-	if (ret == CTL_OK) {
-		print_figures(&out, &f);
-		ret = print_profiles(&out);
+	up = ret == CTL_OK;
+	if (up) {
+		print_figures(&figures, &f);
+		ret = print_profiles(&figures);
+		up = ret != CTL_AWAY;
 	}
+	head(&out, "dialog_up", "gauge", "1 when the proxy answered.");
+	dlg_buf_printf(&out, "dialog_up %d\n", up);
+	if (up)
+		dlg_buf_add(&out, dlg_buf_view(&figures));
+	out.failed |= figures.failed;
 	ctl_flush(&out);
 	dlg_buf_free(&out);
+	dlg_buf_free(&figures);
 	return ret == CTL_OK ? CTL_OK : ctl_complain("metrics", ret);
 }

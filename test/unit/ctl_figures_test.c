@@ -131,6 +131,17 @@ START_TEST(a_proxy_that_is_away_is_a_sample)
 }
 END_TEST
 
+/* It answers the first request and not the next one. */
+START_TEST(a_proxy_that_goes_in_between_is_down)
+{
+	init((const struct fake_reply[]){ { "dlg_stats", STATS }, { NULL, NULL } });
+	ck_assert_int_eq(fake_run(ctl_metrics, NULL), CTL_AWAY);
+	ck_assert_str_eq(fake_text, "# HELP dialog_up 1 when the proxy answered.\n# TYPE dialog_up "
+				    "gauge\ndialog_up 0\n");
+	fake_done();
+}
+END_TEST
+
 START_TEST(profiles_and_their_values)
 {
 	static const char profiles[] =
@@ -209,7 +220,7 @@ int main(void)
 			UNIT_TESTS{ every_figure_is_a_line, samples_of_a_family_stand_together,
 				    profile_families_do_not_mix, labels_are_escaped,
 				    no_sample_is_there_twice, a_proxy_that_is_away_is_a_sample,
-				    profiles_and_their_values, the_top_of_one_profile,
-				    the_audit_is_an_exit_code, NULL },
+				    a_proxy_that_goes_in_between_is_down, profiles_and_their_values,
+				    the_top_of_one_profile, the_audit_is_an_exit_code, NULL },
 			30);
 }
