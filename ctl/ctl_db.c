@@ -76,7 +76,20 @@ static const char *driver_dir(void)
 	return DLGCTL_MODDIR;
 }
 
-static int open_database(const char *text)
+/* An embedded database would make its file: by a wrong name, or as a user who is not the proxy's. */
+static int is_missing(void)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "/%s", url.database);
+	if (!driver->makes_tables || access(path, F_OK) == 0)
+		return 0;
+	snprintf(why, sizeof(why), "there is no such file");
+	return 1;
+}
+
+/* `make`: what is not there may be made. */
+static int open_database(const char *text, int make)
 {
 	const char *reason;
 
@@ -87,7 +100,8 @@ static int open_database(const char *text)
 		return CTL_USAGE;
 	}
 	driver = db_driver_load(driver_dir(), url.scheme, why, sizeof(why));
-	if (!driver || driver->open(&url, &conn, why, sizeof(why)) != DB_OK) {
+	if (!driver || (!make && is_missing()) ||
+	    driver->open(&url, &conn, why, sizeof(why)) != DB_OK) {
 		fprintf(stderr, "dlgctl: %s: %s\n", url.plain, why);
 		return CTL_AWAY;
 	}
@@ -224,7 +238,7 @@ static int check(void)
 
 static int with_database(const char *text, int (*run)(void))
 {
-	int ret = open_database(text);
+	int ret = open_database(text, run == create);
 
 	if (ret == CTL_OK)
 		ret = run();

@@ -154,6 +154,15 @@ static void set_color(const char *when)
 
 static unsigned hash_size = 4096;
 
+static void set_hash_size(const char *text)
+{
+	hash_size = (unsigned)number("hash-size", text, 0, 1 << 24);
+	if (!(hash_size & (hash_size - 1)))
+		return;
+	fprintf(stderr, "dlgctl: --hash-size %s: a power of two, or 0, is wanted\n", text);
+	exit(CTL_USAGE);
+}
+
 static void set_option(enum id id, const char *value)
 {
 	struct ctl_options *o = &ctl_options;
@@ -179,7 +188,7 @@ static void set_option(enum id id, const char *value)
 	case TABLE: o->table = value; break;
 	case NODE: o->node = value; break;
 	case COLUMN_NAMES: o->column_list = value; break;
-	case HASH_SIZE: hash_size = (unsigned)number("hash-size", value, 0, 1 << 24); break;
+	case HASH_SIZE: set_hash_size(value); break;
 	default: break;
 	}
 }
