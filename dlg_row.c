@@ -289,18 +289,35 @@ static void wrong(struct reader *r, const char *what, const char *how)
 		snprintf(r->why, sizeof(r->why), "%s %s", what, how);
 }
 
+/* 0 or -1. A table that somebody else made may have a text of digits, but not for the key, by which
+ * the row is found again. */
+static int as_number(const struct db_value *v, enum kind kind, int64_t *out)
+{
+	uint64_t n;
+
+	if (v->kind == DB_INT) {
+		*out = v->number;
+		return 0;
+	}
+	if (kind == KEY_INT || v->kind != DB_TEXT || dlg_str_to_u64(v->text, INT64_MAX, &n) < 0)
+		return -1;
+	*out = (int64_t)n;
+	return 0;
+}
+
 static int64_t number(struct reader *r, enum dlg_row_column c, int64_t min, int64_t max)
 {
 	const struct db_value *v = &r->values[c];
+	int64_t n = min;
 
 	if (v->kind == DB_NULL)
 		wrong(r, columns[c].name, "is NULL");
-	else if (v->kind != DB_INT)
+	else if (as_number(v, columns[c].kind, &n) < 0)
 		wrong(r, columns[c].name, "is not a number");
-	else if (v->number < min || v->number > max)
+	else if (n < min || n > max)
 		wrong(r, columns[c].name, "is out of range");
 	else
-		return v->number;
+		return n;
 	return min;
 }
 

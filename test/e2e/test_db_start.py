@@ -68,6 +68,36 @@ class OtherUser(DbCase):
         self.wait_state(c, DELETED)
 
 
+@over("mysql")
+class OpenSipsTable(DbCase):
+    """A table of OpenSIPS 1.6, changed as the documentation says, keeps calls."""
+
+    @classmethod
+    def prepare(cls):
+        cls.db.sql("CREATE TABLE version (table_name CHAR(32) NOT NULL, table_version INT UNSIGNED DEFAULT 0 NOT NULL)")
+        cls.db.sql("INSERT INTO version VALUES ('dialog', 4)")
+        cls.db.sql("CREATE TABLE dialog (hash_entry INT UNSIGNED NOT NULL, hash_id INT UNSIGNED NOT NULL, callid CHAR(255) NOT NULL,"
+                   " from_uri CHAR(128) NOT NULL, from_tag CHAR(64) NOT NULL, to_uri CHAR(128) NOT NULL, to_tag CHAR(64) NOT NULL,"
+                   " caller_cseq CHAR(7) NOT NULL, callee_cseq CHAR(7) NOT NULL, caller_route_set CHAR(255),"
+                   " callee_route_set CHAR(255), caller_contact CHAR(128) NOT NULL, callee_contact CHAR(128) NOT NULL,"
+                   " caller_sock CHAR(64) NOT NULL, callee_sock CHAR(64) NOT NULL, state INT UNSIGNED NOT NULL,"
+                   " start_time INT UNSIGNED NOT NULL, timeout INT UNSIGNED NOT NULL, vars CHAR(255), profiles CHAR(255),"
+                   " script_flags INT UNSIGNED DEFAULT 0 NOT NULL, PRIMARY KEY (hash_entry, hash_id)) ENGINE=MyISAM")
+        with open(os.path.join(ROOT, "doc/database.md")) as f:
+            change = f.read().split("## On an existing OpenSIPS table")[1].split("```sql")[1].split("```")[0]
+        for statement in change.split(";")[:-1]:
+            cls.db.sql(statement)
+
+    def test_its_calls_come_back(self):
+        p = self.start_proxy(DELAYED, params={"caller_contact_column": "caller_contact"})
+        c = self.call().setup(headers=[["X-Val", "v"]])
+        self.wait_state(c, CONFIRMED)
+        p.restart()
+        self.wait_state(c, CONFIRMED)
+        c.hangup()
+        self.wait_state(c, DELETED)
+
+
 class BadAddresses(Refuse):
     """Of db_url, whatever the database."""
 

@@ -317,6 +317,27 @@ START_TEST(a_contact_that_breaks_requests_is_unknown)
 }
 END_TEST
 
+/* The tables of OpenSIPS have CHAR for them. */
+START_TEST(a_number_may_come_as_a_text)
+{
+	good_row();
+	values[DLG_ROW_caller_cseq] = db_text(str("4294967295"));
+	values[DLG_ROW_callee_cseq] = db_text(str("0"));
+	ck_assert_msg(read_row() == 0, "%s", why);
+	ck_assert_uint_eq(row.leg[0].cseq[1], 4294967295u);
+	ck_assert_uint_eq(row.leg[0].cseq[2], 0);
+	values[DLG_ROW_caller_cseq] = db_text(str("4294967296"));
+	ck_assert_int_eq(read_row(), -1);
+	ck_assert_str_eq(why, "caller_cseq is out of range");
+	values[DLG_ROW_caller_cseq] = db_text(str("17x"));
+	ck_assert_int_eq(read_row(), -1);
+	ck_assert_str_eq(why, "caller_cseq is not a number");
+	values[DLG_ROW_caller_cseq] = db_text(str(""));
+	ck_assert_int_eq(read_row(), -1);
+	done();
+}
+END_TEST
+
 START_TEST(an_ended_row_is_no_bad_row)
 {
 	good_row();
@@ -369,6 +390,7 @@ int main(void)
 	tcase_add_test(c, more_than_a_dialog_can_have_is_wrong);
 	tcase_add_test(c, odd_texts_of_a_call_that_lives_come_back);
 	tcase_add_test(c, a_contact_that_breaks_requests_is_unknown);
+	tcase_add_test(c, a_number_may_come_as_a_text);
 	tcase_add_test(c, an_ended_row_is_no_bad_row);
 	tcase_add_test(c, an_image_gives_its_columns_back);
 	return unit_run_case("dlg_row", c);
