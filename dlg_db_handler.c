@@ -931,7 +931,7 @@ static int start_journal(unsigned changes)
 {
 	if (!dlg_journal_on())
 		return 0;
-	if (dlg_journal_rotate() < 0)
+	if (dlg_journal_begin() < 0)
 		return -1;
 	w.old_segments = 1;
 	w.rewrite_at = REWRITE_BYTES;

@@ -369,22 +369,24 @@ static void say(int err)
 		 dir, err ? strerror(err) : "no space for a whole record");
 }
 
-/* A new file with its head, or -1. */
+/* A new file with its head, or -1 with errno. */
 static int create(const char *path)
 {
-	int out = open(path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0640);
+	int out = open(path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0640), err;
 
-	if (out >= 0 && write(out, &head, sizeof(head)) == (ssize_t)sizeof(head))
+	if (out < 0)
+		return -1;
+	errno = ENOSPC; /* when it was only a part */
+	if (write(out, &head, sizeof(head)) == (ssize_t)sizeof(head))
 		return out;
-	say(errno);
-	if (out >= 0) {
-		close(out);
-		unlink(path);
-	}
+	err = errno;
+	close(out);
+	unlink(path);
+	errno = err;
 	return -1;
 }
 
-int dlg_journal_rotate(void)
+static int next_segment(void)
 {
 	char path[PATH_MAX + 64];
 	uint32_t next = shared->current + 1;
@@ -398,6 +400,25 @@ int dlg_journal_rotate(void)
 	__atomic_store_n(&shared->bytes, sizeof(head), __ATOMIC_RELAXED);
 	__atomic_store_n(&shared->current, next, __ATOMIC_SEQ_CST);
 	return 0;
+}
+
+int dlg_journal_begin(void)
+{
+	if (next_segment() == 0)
+		return 0;
+	host_log(HOST_ERROR,
+		 "parameter db_journal_dir: cannot write in \"%s\": %s: allowed is a directory with "
+		 "room that this user may write in, or \"\" for no journal",
+		 dir, strerror(errno));
+	return -1;
+}
+
+int dlg_journal_rotate(void)
+{
+	if (next_segment() == 0)
+		return 0;
+	say(errno);
+	return -1;
 }
 
 int dlg_journal_old_held(void)

@@ -50,8 +50,11 @@ void dlg_journal_read_end(void);
  * 0; or -1 with one log line. */
 int dlg_journal_skip(const struct dlg_journal_record *r);
 
-/* Begin a segment; earlier ones become old. Main process before fork, then the writer. 0; or -1,
- * now and then logged (then the current one goes on). */
+/* Begin the first segment of this run; earlier ones become old. Main process before fork. 0, or -1
+ * with one log line. */
+int dlg_journal_begin(void);
+
+/* Begin another one. The writer. 0; or -1, now and then logged (then the current one goes on). */
 int dlg_journal_rotate(void);
 
 /* Nonzero while somebody holds an old segment. */

@@ -2,7 +2,9 @@
 /* Calls of the simulated proxy and what becomes of them in database and journal: in every mode,
  * over restarts and kills, with a database that fails wherever it can. A "life" is a process with a
  * proxy in it; lives follow each other over the same table and journal. */
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -1199,6 +1201,32 @@ START_TEST(a_journal_directory_that_cannot_be_used_stops_the_start)
 }
 END_TEST
 
+/* A file of a few bytes is all that this process may write. */
+static int start_on_a_full_disk(void)
+{
+	struct rlimit before, few = { 4, RLIM_INFINITY };
+	int ret;
+
+	signal(SIGXFSZ, SIG_IGN);
+	getrlimit(RLIMIT_FSIZE, &before);
+	few.rlim_max = before.rlim_max;
+	setrlimit(RLIMIT_FSIZE, &few);
+	ret = sim_start(4);
+	setrlimit(RLIMIT_FSIZE, &before);
+	return ret;
+}
+
+START_TEST(a_journal_directory_without_room_stops_the_start)
+{
+	sim_db_use(DLG_DB_REALTIME);
+	dialog_conf.db_journal_dir = dir;
+	ck_assert_int_eq(start_on_a_full_disk(), -1);
+	ck_assert_ptr_nonnull(sim_log_find(HOST_ERROR, "parameter db_journal_dir"));
+	ck_assert_ptr_nonnull(sim_log_find(HOST_ERROR, "No space left"));
+	ck_assert_uint_eq(sim_log_count[HOST_ERROR], 1);
+}
+END_TEST
+
 /* What the second proxy said, while the first one runs. */
 static int first_and_second(void)
 {
@@ -1396,6 +1424,7 @@ int main(int argc, char **argv)
 	tcase_add_loop_test(c, what_a_wrong_start_skips_of_the_journal_comes_back_with_the_right_one,
 			    0, 2);
 	tcase_add_test(c, a_journal_directory_that_cannot_be_used_stops_the_start);
+	tcase_add_test(c, a_journal_directory_without_room_stops_the_start);
 	tcase_add_test(c, two_proxies_do_not_share_a_journal);
 	tcase_add_test(c, segments_go_when_the_database_has_what_is_in_them);
 	tcase_add_test(c, in_a_long_outage_the_journal_is_written_anew);
