@@ -975,23 +975,25 @@ int dlg_db_push_dead(uint32_t h_entry, uint32_t h_id)
 	return 0;
 }
 
-/* SHUTDOWN: rows of calls that go on and may end before the next exit must not revive them. */
+static unsigned next_restored(struct dlg_db_name names[BATCH], void *arg)
+{
+	struct dlg_cell *page[BATCH];
+	unsigned n = dlg_hash_page(arg, page, BATCH, DLG_BY_LOCAL);
+
+	for (unsigned i = 0; i < n; i++) {
+		names[i] = (struct dlg_db_name){ page[i]->h_entry, page[i]->h_id };
+		dlg_hash_put(page[i], DLG_BY_LOCAL);
+	}
+	return n;
+}
+
+/* SHUTDOWN: rows of calls that go on and may end before the next exit must not revive them. All or
+ * none: if it fails there is no start, and nothing in memory that would write them again. */
 static int delete_restored(void)
 {
-	struct dlg_db_name names[BATCH];
 	struct dlg_hash_cursor cur = { 0 };
-	struct dlg_cell *page[BATCH];
-	unsigned n;
 
-	while ((n = dlg_hash_page(&cur, page, BATCH, DLG_BY_LOCAL))) {
-		for (unsigned i = 0; i < n; i++) {
-			names[i] = (struct dlg_db_name){ page[i]->h_entry, page[i]->h_id };
-			dlg_hash_put(page[i], DLG_BY_LOCAL);
-		}
-		if (dlg_db_store_write(NULL, 0, names, n) != DLG_DB_WROTE)
-			return -1;
-	}
-	return 0;
+	return dlg_db_store_remove(next_restored, &cur);
 }
 
 static int restore_all(void)

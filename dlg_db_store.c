@@ -218,6 +218,22 @@ enum dlg_db_wrote dlg_db_store_write(const struct db_value (*rows)[DLG_ROW_N], u
 	}
 }
 
+static enum db_result remove_all(dlg_db_store_next *next, void *arg)
+{
+	struct dlg_db_name names[DLG_DB_STORE_BATCH];
+	enum db_result r = driver->begin(conn);
+	unsigned n;
+
+	while (r == DB_OK && (n = next(names, arg)))
+		r = remove_dead(names, n);
+	return r == DB_OK ? driver->commit(conn) : r;
+}
+
+int dlg_db_store_remove(dlg_db_store_next *next, void *arg)
+{
+	return note(remove_all(next, arg)) == DB_OK ? 0 : -1;
+}
+
 /* ---- reading ---- */
 
 struct load {

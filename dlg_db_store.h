@@ -34,6 +34,11 @@ enum dlg_db_wrote {
 enum dlg_db_wrote dlg_db_store_write(const struct db_value (*rows)[DLG_ROW_N], unsigned n,
 				     const struct dlg_db_name *dead, unsigned n_dead);
 
+/* Delete, in one transaction, what `next` names, until it names none. 0; or -1, and the connection
+ * is to be closed. */
+typedef unsigned dlg_db_store_next(struct dlg_db_name names[DLG_DB_STORE_BATCH], void *arg);
+int dlg_db_store_remove(dlg_db_store_next *next, void *arg);
+
 /* Call `fn` for every row of our node, as it comes. 0 or -1. */
 typedef void dlg_db_store_fn(const struct db_value values[DLG_ROW_N], void *arg);
 int dlg_db_store_load(dlg_db_store_fn *fn, void *arg);

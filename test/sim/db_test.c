@@ -1361,6 +1361,42 @@ END_TEST
 
 /* ---- start-up ---- */
 
+static void a_hundred_calls(void)
+{
+	for (unsigned i = 0; i < 100; i++) {
+		sim_call_init(&call[0], 10 + i);
+		sim_talk(&call[0]);
+	}
+}
+
+static void all_hundred_are_there(void)
+{
+	ck_assert_uint_eq(dlg_state_active(), 100);
+}
+
+/* The database goes while the rows of what was restored are being deleted. */
+static int start_fails_half_way(unsigned nth)
+{
+	sim_db_use(DLG_DB_SHUTDOWN);
+	sim_db_load(table_file);
+	dialog_conf.db_journal_dir = NULL;
+	sim_db.lose_call = SIM_DB_REMOVE;
+	sim_db.lose_in = nth;
+	if (sim_call_start(hash_size) == 0)
+		return 1;
+	dialog_stop();
+	sim_db_save(table_file);
+	return sim_log_find(HOST_ERROR, "the restored rows cannot be deleted") ? 0 : 2;
+}
+
+START_TEST(a_start_that_cannot_delete_what_it_restored_loses_nothing)
+{
+	live(DLG_DB_SHUTDOWN, a_hundred_calls, GRACEFUL);
+	ck_assert_int_eq(in_a_process(start_fails_half_way, 2), 0);
+	live(DLG_DB_SHUTDOWN, all_hundred_are_there, GRACEFUL);
+}
+END_TEST
+
 START_TEST(an_absent_database_stops_the_start_without_naming_the_password)
 {
 	sim_db_use(1 + _i);
@@ -1429,6 +1465,7 @@ int main(int argc, char **argv)
 	tcase_add_test(c, segments_go_when_the_database_has_what_is_in_them);
 	tcase_add_test(c, in_a_long_outage_the_journal_is_written_anew);
 	tcase_add_test(c, an_incomplete_segment_is_written_anew_in_an_outage);
+	tcase_add_test(c, a_start_that_cannot_delete_what_it_restored_loses_nothing);
 	tcase_add_loop_test(c, an_absent_database_stops_the_start_without_naming_the_password, 0, 3);
 	tcase_add_test(c, no_db_asks_no_database);
 	return unit_run_case("db", c);
