@@ -101,7 +101,7 @@ class Watch(threading.Thread):
     def __init__(self, soak, rng):
         super().__init__(daemon=True)
         self.soak, self.rng, self.stopped, self.error = soak, rng, False, None
-        self.asked = self.rounds = self.late = 0
+        self.asked = self.rounds = self.late = self.sweep = 0
         self.quiet = False
         self.lock = threading.Lock()  # held while a command runs: pause() waits for it
 
@@ -132,8 +132,9 @@ class Watch(threading.Thread):
             if not got.startswith(("200 OK", "404 ")):
                 raise AssertionError("%r: %r" % (command, got[:200]))
         self.rounds += 1
-        if self.rng.random() < 0.03:
+        if time.monotonic() > self.sweep:  # by the clock: with many calls a round takes its time, and victims wait
             fifo.cmd("profile_end_dlgs", "by", "victim", timeout=20)
+            self.sweep = time.monotonic() + self.rng.uniform(1, 30)
         elif self.rng.random() < 0.3:
             victims = [d for d in fifo.dialogs("by", "victim", command="profile_list_dlgs") if d.state in (3, 4)]
             if victims:
@@ -304,7 +305,7 @@ class Soak(Faults, DbCase):
         self.csv.writerow(COLUMNS)
         (self.rest, _), idle = self.at_rest(), audit(self.proxy)["memory_pieces"]
         self.t = Traffic(self.proxy, self.rng.random(), rate=RATE, kinds=KINDS, talk=(0.5, 8.0), headers=self.headers, prefix="soak",
-                         patience=120)
+                         patience=600)
         self.t.tolerated = {"victim": (480,)}
         self.addCleanup(self.t.close)
         self.watch = Watch(self, random.Random(self.rng.random()))
