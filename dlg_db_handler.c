@@ -916,13 +916,28 @@ static int create_log(void)
 	return sem_init(&log_->wake, 1, 0);
 }
 
+/* "": there is none. */
+static const char *journal_dir(void)
+{
+	return dialog_conf.db_journal_dir ? dialog_conf.db_journal_dir : host_state_dir();
+}
+
 static int init_journal(void)
 {
-	const char *dir = dialog_conf.db_journal_dir;
-
-	if (mode() != DLG_DB_REALTIME || (dir && !*dir))
+	if (mode() != DLG_DB_REALTIME || !*journal_dir())
 		return 0;
-	return dlg_journal_init(dir ? dir : host_state_dir(), node_name(), DLG_ROW_LAYOUT);
+	return dlg_journal_init(journal_dir(), node_name(), DLG_ROW_LAYOUT);
+}
+
+/* Calls that end now are alive in it when REALTIME comes back. */
+static void look_for_journal(void)
+{
+	if (dlg_journal_on() || !*journal_dir() || !dlg_journal_is_left(journal_dir()))
+		return;
+	host_log(HOST_WARNING,
+		 "journal in %s: left by a run in db_mode 1, db_mode %d does not read it: start once "
+		 "in db_mode 1 to have its calls, or remove it, before it brings them back some day",
+		 journal_dir(), mode());
 }
 
 /* What the journal of the last run knew is on its way to the database; until it is there the old
@@ -1000,6 +1015,7 @@ static int restore_all(void)
 {
 	struct dlg_db_restored r = { 0 };
 
+	look_for_journal();
 	if ((dlg_journal_on() && dlg_journal_open() < 0) || dlg_db_store_check() < 0 ||
 	    dlg_db_restore(&r) < 0)
 		return -1;

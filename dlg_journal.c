@@ -81,6 +81,39 @@ static uint32_t number_of(const char *name)
 	return number;
 }
 
+/* ---- what others left ---- */
+
+static int has_segments(const char *where)
+{
+	DIR *d = opendir(where);
+	struct dirent *e;
+	int found = 0;
+
+	while (d && !found && (e = readdir(d)))
+		found = number_of(e->d_name) != 0;
+	if (d)
+		closedir(d);
+	return found;
+}
+
+static int is_in_use(const char *where)
+{
+	char path[PATH_MAX + 64];
+	int lock, used;
+
+	snprintf(path, sizeof(path), "%s/dialog.lock", where);
+	lock = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	used = lock >= 0 && flock(lock, LOCK_SH | LOCK_NB) < 0;
+	if (lock >= 0)
+		close(lock);
+	return used;
+}
+
+int dlg_journal_is_left(const char *where)
+{
+	return has_segments(where) && !is_in_use(where);
+}
+
 /* ---- opening ---- */
 
 static int take_lock(void)

@@ -38,6 +38,9 @@ int dlg_journal_open(void);
 /* Nonzero when there is a journal. */
 int dlg_journal_on(void);
 
+/* Nonzero when an earlier run left a journal in that directory, which nobody uses now. */
+int dlg_journal_is_left(const char *where);
+
 /* Read what earlier runs left and call `fn` for each sound record; images are valid until
  * dlg_journal_read_end(). Torn or damaged records are counted and named in the log; files of
  * another format or node are renamed to NAME.set-aside and named. Main process. 0, or -1 when a

@@ -1190,6 +1190,26 @@ START_TEST(what_a_wrong_start_skips_of_the_journal_comes_back_with_the_right_one
 }
 END_TEST
 
+/* What a start in DELAYED says of the journal's directory. */
+static int finds_a_journal(unsigned warned)
+{
+	sim_db_use(DLG_DB_DELAYED);
+	sim_db_load(table_file);
+	dialog_conf.db_journal_dir = dir;
+	if (sim_call_start(hash_size) < 0)
+		return 2;
+	return !sim_log_find(HOST_WARNING, "db_mode 2 does not read") != !warned;
+}
+
+START_TEST(a_journal_that_another_mode_does_not_read_is_told_of)
+{
+	live(DLG_DB_REALTIME, two_calls, GRACEFUL);
+	ck_assert_int_eq(in_a_process(finds_a_journal, 0), 0);
+	live(DLG_DB_REALTIME, two_are_there, KILLED);
+	ck_assert_int_eq(in_a_process(finds_a_journal, 1), 0);
+}
+END_TEST
+
 START_TEST(a_journal_directory_that_cannot_be_used_stops_the_start)
 {
 	static char missing[] = "/proc/nowhere";
@@ -1459,6 +1479,7 @@ int main(int argc, char **argv)
 	tcase_add_test(c, a_journal_of_another_version_is_set_aside);
 	tcase_add_loop_test(c, what_a_wrong_start_skips_of_the_journal_comes_back_with_the_right_one,
 			    0, 2);
+	tcase_add_test(c, a_journal_that_another_mode_does_not_read_is_told_of);
 	tcase_add_test(c, a_journal_directory_that_cannot_be_used_stops_the_start);
 	tcase_add_test(c, a_journal_directory_without_room_stops_the_start);
 	tcase_add_test(c, two_proxies_do_not_share_a_journal);
