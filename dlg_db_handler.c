@@ -18,6 +18,7 @@
 enum {
 	BATCH = DLG_DB_STORE_BATCH,
 	IDLE_MS = 1000,
+	TIDY_MS = 10000,
 	BACKOFF_MIN_MS = 200,
 	BACKOFF_MAX_MS = 5000,
 	STOP_MS = 10000,
@@ -74,6 +75,7 @@ static struct {
 	uint64_t next_segment; /* not before that time */
 	uint64_t due;          /* DELAYED: end of the period */
 	int late;              /* ... and one is over whose changes are not written yet */
+	uint64_t tidy_at;      /* ... the list is looked through then */
 } w;
 
 /* ---- the change log ---- */
@@ -329,8 +331,9 @@ static int leaves_nothing(const struct dlg_db_mark *m)
 	return is_tombstone(m) && !m->stored;
 }
 
-/* Calls that came and went while the database was away have no row to be deleted: in a long outage
- * their marks would take all memory. Whoever counted on what waits counts again. */
+/* Calls that came and went while the database was away, or between two periods, have no row to be
+ * deleted: in a long time their marks would take all memory. Whoever counted on what waits counts
+ * again. */
 static void forget_short_calls(void)
 {
 	struct dlg_db_mark **at = &log_->first, *m;
@@ -852,12 +855,23 @@ static int drain(void (*idle)(void))
 	return n < 0 ? -1 : 0;
 }
 
+static void tidy(uint64_t now)
+{
+	if (now < w.tidy_at)
+		return;
+	w.tidy_at = now + TIDY_MS;
+	take_incoming();
+	forget_short_calls();
+	note_oldest();
+}
+
 /* The changes of a period; again when they could not be written, but not only after another one. */
 void dlg_db_second(void (*idle)(void))
 {
 	uint64_t now = host_mono_ms(), period = (uint64_t)dialog_conf.db_update_period * 1000;
 
 	count_rate(0);
+	tidy(now);
 	if (!w.due)
 		w.due = now + period;
 	if (now >= w.due) {

@@ -338,6 +338,36 @@ START_TEST(a_period_writes_what_it_began_with)
 }
 END_TEST
 
+static void short_calls_of_a_period(void)
+{
+	struct dlg_db_info info;
+
+	dialog_conf.db_update_period = 86400;
+	sim_talk(&call[0]);
+	for (unsigned i = 0; i < 50; i++) {
+		sim_call_init(&call[1], 10 + i);
+		sim_talk(&call[1]);
+		pass_seconds(i % 2);
+		sim_within(&call[1], HOST_BYE, DLG_DIR_DOWNSTREAM, 0, 200);
+	}
+	pass_seconds(30);
+	dlg_db_get_info(&info);
+	ck_assert_uint_eq(info.queue, 1); /* the one that goes on */
+	ck_assert_uint_ge(info.oldest_ms, 50000);
+	sim_within(&call[0], HOST_BYE, DLG_DIR_DOWNSTREAM, 0, 200);
+	pass_seconds(30);
+	dlg_db_get_info(&info);
+	ck_assert_uint_eq(info.queue, 0);
+	ck_assert_uint_eq(info.oldest_ms, 0);
+	ck_assert_uint_eq(info.batches, 0);
+}
+
+START_TEST(calls_within_a_long_period_cost_no_memory)
+{
+	live(DLG_DB_DELAYED, short_calls_of_a_period, GRACEFUL);
+}
+END_TEST
+
 /* ---- the database fails ---- */
 
 /* What nobody uses for a minute may be gone: a server, or a firewall, has closed it. */
@@ -1474,6 +1504,7 @@ int main(int argc, char **argv)
 	tcase_add_test(c, changes_of_a_dialog_are_one_row);
 	tcase_add_test(c, a_call_between_two_periods_is_never_written);
 	tcase_add_test(c, a_period_writes_what_it_began_with);
+	tcase_add_test(c, calls_within_a_long_period_cost_no_memory);
 	tcase_add_test(c, a_period_whose_connection_was_lost_is_written_with_a_new_one);
 	tcase_add_loop_test(c, d12_after_an_outage_the_table_is_what_memory_is, 0, 2);
 	tcase_add_loop_test(c, calls_that_come_and_go_in_an_outage_cost_no_memory, 0, 2);
