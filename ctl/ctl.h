@@ -61,9 +61,10 @@ extern int (*ctl_break)(void);
 void ctl_catch_signals(void (*fn)(int number));
 
 /* Append a request to `out`. Values may hold any byte but NUL; an empty one is refused by the
- * server. `reply`: a bare name. */
-void ctl_request(struct dlg_buf *out, const char *command, const char *reply,
-		 const char *const *args, unsigned n);
+ * server. `reply`: a bare name. 0; or -1, and nothing is appended: a value holds what the server
+ * would take for another request. */
+int ctl_request(struct dlg_buf *out, const char *command, const char *reply,
+		const char *const *args, unsigned n);
 
 /* A reply being read. Set `fn` and `arg`, the rest is zero at first; free `line` at the end. */
 struct ctl_reply {

@@ -233,7 +233,10 @@ static int send_request(const char *command, const char *const *args, unsigned n
 	struct dlg_buf request = { 0 };
 	int ret;
 
-	ctl_request(&request, command, strrchr(reply_path, '/') + 1, args, n);
+	if (ctl_request(&request, command, strrchr(reply_path, '/') + 1, args, n) < 0) {
+		away("a line of an argument begins with \":\", like a request of its own");
+		return CTL_USAGE;
+	}
 	ret = request.failed ? away("no memory") : write_request(&request);
 	dlg_buf_free(&request);
 	return ret;

@@ -576,7 +576,7 @@ int ctl_show(int argc, char **argv)
 	dlg_buf_free(&w.out);
 	if (w.shown)
 		return CTL_OK;
-	if (ret == CTL_AWAY || (ret == CTL_NO && ctl_error_code() != 404))
+	if (ret != CTL_OK && (ret != CTL_NO || ctl_error_code() != 404))
 		return ctl_complain("show", ret);
 	fprintf(stderr, "dlgctl: show: there is no such dialog: %s\n", argv[0]);
 	return CTL_NO;

@@ -30,13 +30,30 @@ static void add_argument(struct dlg_buf *out, const char *value)
 	dlg_buf_add(out, DLG_STR("\"\n"));
 }
 
-void ctl_request(struct dlg_buf *out, const char *command, const char *reply,
-		 const char *const *args, unsigned n)
+/* A further line that begins with a colon may be the first one of a request to the server, also
+ * between quotes. */
+static int holds_request(const char *value)
 {
+	while ((value = strchr(value, '\n'))) {
+		value += strspn(value, " \t\r\n");
+		if (*value == ':')
+			return 1;
+	}
+	return 0;
+}
+
+int ctl_request(struct dlg_buf *out, const char *command, const char *reply,
+		const char *const *args, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		if (holds_request(args[i]))
+			return -1;
+	}
 	dlg_buf_printf(out, ":%s:%s\n", command, reply);
 	for (unsigned i = 0; i < n; i++)
 		add_argument(out, args[i]);
 	dlg_buf_add(out, DLG_STR("\n"));
+	return 0;
 }
 
 /* ---- replies ---- */

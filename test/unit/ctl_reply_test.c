@@ -32,7 +32,8 @@ static const char *sent(const char *first, const char *second)
 	requests = 0;
 	dlg_buf_reset(&asked);
 	dlg_buf_add(&asked, DLG_STR_NONE);
-	ctl_request(&text, "dlg_list", "dlgctl.1.ab", args, second ? 2 : first ? 1 : 0);
+	ck_assert_int_eq(ctl_request(&text, "dlg_list", "dlgctl.1.ab", args,
+				     second ? 2 : first ? 1 : 0), 0);
 	mi_fifo_parser_feed(p, dlg_buf_view(&text), 1000, on_request, NULL);
 	ck_assert_uint_eq(requests, 1);
 	mi_fifo_parser_free(p);
@@ -85,8 +86,23 @@ START_TEST(an_empty_argument_is_refused_by_the_server)
 }
 END_TEST
 
-/* Any text but one with a line that looks like the beginning of a request, which no Call-ID can
- * have. */
+/* The server would take the rest for a request of its own, and carry it out. */
+START_TEST(an_argument_that_holds_a_request_is_not_sent)
+{
+	static const char *const texts[] = {
+		"x\n:dlg_end_dlg:\n1\n2\n\n", "x\n\t :dlg_end_dlg:r\n", "\n\r:a:",
+	};
+	struct dlg_buf text = { 0 };
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		ck_assert_int_eq(ctl_request(&text, "dlg_list", "r", &texts[i], 1), -1);
+		ck_assert_uint_eq(text.len, 0);
+	}
+	dlg_buf_free(&text);
+}
+END_TEST
+
+/* Any text but such a one. */
 START_TEST(random_arguments_arrive)
 {
 	static const char bytes[] = "ab1:\"\\ \t\r'=;.-_\xc3\xa4\xff";
@@ -236,7 +252,8 @@ int main(void)
 	return unit_run(
 		"ctl_reply",
 		UNIT_TESTS{ an_argument_arrives_as_it_is,
-			    an_empty_argument_is_refused_by_the_server, random_arguments_arrive,
+			    an_empty_argument_is_refused_by_the_server,
+			    an_argument_that_holds_a_request_is_not_sent, random_arguments_arrive,
 			    a_reply_may_come_in_any_pieces, a_reply_that_breaks_off_is_not_complete,
 			    an_error_has_a_code_and_a_reason, a_reader_may_have_enough,
 			    a_long_line_is_read_whole, attributes_are_read_from_the_right, NULL },
