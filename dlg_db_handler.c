@@ -1167,6 +1167,7 @@ void dlg_db_stop(void)
 	put_back_batch();
 	take_incoming();
 	total = queued();
+	dlg_db_store_hurry(STOP_MS);
 	write_all();
 	report_stop(total, queued(), log_->info.unsaved - unsaved);
 	dlg_journal_stop(!queued());

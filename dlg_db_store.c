@@ -121,6 +121,12 @@ const char *dlg_db_store_name(void)
 
 /* ---- the connection ---- */
 
+void dlg_db_store_hurry(unsigned ms)
+{
+	if (url.timeout_ms > ms)
+		url.timeout_ms = ms;
+}
+
 int dlg_db_store_open(void)
 {
 	if (conn)

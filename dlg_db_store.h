@@ -15,6 +15,9 @@ struct dlg_db_name {
 /* Check names and URL, find the driver. Main process. 0, or -1 with one log line. */
 int dlg_db_store_init(void);
 
+/* Connections opened from now on wait no longer than that for an answer. */
+void dlg_db_store_hurry(unsigned ms);
+
 /* Connect. 0 or -1: dlg_db_store_error() says why. */
 int dlg_db_store_open(void);
 void dlg_db_store_close(void);

@@ -1336,6 +1336,30 @@ static int second_proxy(char *where)
 	return sim_start(4) == -1 && sim_log_find(HOST_ERROR, "in use by another proxy") ? 0 : 1;
 }
 
+/* Milliseconds that the exit may wait for one answer, over 1000. */
+static int patience_at_exit(unsigned seconds)
+{
+	static char url[64];
+
+	sim_db_use(DLG_DB_DELAYED);
+	snprintf(url, sizeof(url), "fake://user:secret@host/db?timeout=%u", seconds);
+	dialog_conf.db_url = url;
+	dialog_conf.db_journal_dir = NULL;
+	if (sim_call_start(hash_size) < 0 || sim_db.timeout_ms != seconds * 1000)
+		return 255;
+	sim_call_init(&call[0], 0);
+	sim_talk(&call[0]);
+	dialog_stop();
+	return sim_db.rows == 1 ? (int)(sim_db.timeout_ms / 1000) : 254;
+}
+
+START_TEST(the_exit_is_less_patient_than_the_writer_may_be)
+{
+	ck_assert_int_eq(in_a_process(patience_at_exit, 200), 10);
+	ck_assert_int_eq(in_a_process(patience_at_exit, 3), 3);
+}
+END_TEST
+
 /* ---- a long outage ---- */
 
 static void much_traffic(unsigned changes)
@@ -1535,6 +1559,7 @@ int main(int argc, char **argv)
 	tcase_add_test(c, a_journal_directory_that_cannot_be_used_stops_the_start);
 	tcase_add_test(c, a_journal_directory_without_room_stops_the_start);
 	tcase_add_test(c, two_proxies_do_not_share_a_journal);
+	tcase_add_test(c, the_exit_is_less_patient_than_the_writer_may_be);
 	tcase_add_test(c, segments_go_when_the_database_has_what_is_in_them);
 	tcase_add_test(c, in_a_long_outage_the_journal_is_written_anew);
 	tcase_add_test(c, an_incomplete_segment_is_written_anew_in_an_outage);

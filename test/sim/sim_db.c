@@ -145,7 +145,7 @@ static enum db_result call(struct db_conn *conn, enum sim_db_call which)
 static enum db_result open_it(const struct db_url *url, struct db_conn **conn, char *why,
 			      size_t size)
 {
-	(void)url;
+	sim_db.timeout_ms = url->timeout_ms;
 	if (call(NULL, SIM_DB_OPEN) != DB_OK) {
 		snprintf(why, size, "%s", reason);
 		return DB_LOST;

@@ -23,6 +23,7 @@ extern struct sim_db {
 	void (*meanwhile)(void);     /* called while rows are written: what others do then */
 	unsigned calls[SIM_DB_CALLS];
 	unsigned open_conns;
+	unsigned timeout_ms;         /* that the last connection was opened with */
 	unsigned rows;               /* in the table */
 } sim_db;
 
