@@ -19,6 +19,7 @@ enum {
 	BATCH = DLG_DB_STORE_BATCH,
 	IDLE_MS = 1000,
 	TIDY_MS = 10000,
+	CLOCK_STEP_S = 10,
 	BACKOFF_MIN_MS = 200,
 	BACKOFF_MAX_MS = 5000,
 	STOP_MS = 10000,
@@ -55,6 +56,7 @@ static struct log {
 	sem_t wake;
 	uint64_t oldest_since;       /* 0: nothing waits */
 	uint64_t rate_second, rate_count;
+	int64_t wall_ahead;          /* of the monotonic clock, as far as rows know */
 	struct dlg_db_info info;
 } *log_; /* shared */
 
@@ -828,6 +830,40 @@ static void wait_for_work(void)
 	__atomic_store_n(&log_->sleeping, 0, __ATOMIC_SEQ_CST);
 }
 
+/* ---- the clock ---- */
+
+static int64_t wall_ahead(void)
+{
+	return host_wall_s() - (int64_t)(host_mono_ms() / 1000);
+}
+
+static void change_all(void)
+{
+	struct dlg_hash_cursor cur = { 0 };
+	struct dlg_cell *dlg;
+
+	while (dlg_hash_page(&cur, &dlg, 1, DLG_BY_LOCAL)) {
+		dlg_db_changed(dlg);
+		dlg_hash_put(dlg, DLG_BY_LOCAL);
+	}
+}
+
+/* Rows say by the wall clock when the time of a call is over. When that was set, they say it wrong,
+ * and a start would end calls that have hours left. */
+static void watch_clock(void)
+{
+	int64_t now = wall_ahead(), step = now - log_->wall_ahead;
+
+	if (step <= CLOCK_STEP_S && step >= -CLOCK_STEP_S)
+		return;
+	log_->wall_ahead = now;
+	host_log(HOST_NOTICE, "the clock was set by %lld s: the rows of all calls are written anew",
+		 (long long)step);
+	change_all();
+}
+
+/* ---- the writer's turns ---- */
+
 /* In DELAYED what comes while others are written is for the next period: on a busy proxy there would
  * be no end, and a batch for each change. */
 static uint64_t due_now(void)
@@ -839,9 +875,11 @@ static uint64_t due_now(void)
  * be written. */
 static int drain(void (*idle)(void))
 {
-	uint64_t last = host_mono_ms(), left = due_now();
+	uint64_t last = host_mono_ms(), left;
 	int n;
 
+	watch_clock();
+	left = due_now();
 	do {
 		keep_journal();
 		if (idle && host_mono_ms() - last > IDLE_MS) {
@@ -927,6 +965,7 @@ static int create_log(void)
 		return -1;
 	memset(log_, 0, sizeof(*log_));
 	log_->last = &log_->first;
+	log_->wall_ahead = wall_ahead();
 	return sem_init(&log_->wake, 1, 0);
 }
 

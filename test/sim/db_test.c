@@ -841,6 +841,35 @@ START_TEST(a_clock_that_was_set_back_gives_no_more_than_the_lifetime)
 }
 END_TEST
 
+/* Rows tell by the wall clock when a call is over. */
+static void clock_is_set(void)
+{
+	static const int64_t steps[] = { 5, 3600, -86400, 0 };
+
+	sim_talk(&call[0]);
+	sim_talk(&call[1]);
+	drain();
+	sim_within(&call[1], HOST_BYE, DLG_DIR_DOWNSTREAM, 0, 200);
+	write_for(1);
+	for (size_t i = 0; i < 4; i++) {
+		sim_db.calls[SIM_DB_UPSERT] = 0;
+		sim_set_wall(steps[i]);
+		write_for(3);
+		ck_assert_uint_eq(sim_db.calls[SIM_DB_UPSERT], steps[i] > 10 || steps[i] < -10);
+		ck_assert_int_ge(int_of(&call[0], DLG_ROW_timeout),
+				 host_wall_s() + dlg_timer_left(cell(&call[0])->expires) - 10);
+		ck_assert_int_le(int_of(&call[0], DLG_ROW_timeout),
+				 host_wall_s() + dlg_timer_left(cell(&call[0])->expires) + 10);
+	}
+	ck_assert_uint_eq(sim_db.rows, 1);
+}
+
+START_TEST(rows_are_written_anew_when_the_clock_was_set)
+{
+	live(_i ? DLG_DB_DELAYED : DLG_DB_REALTIME, clock_is_set, GRACEFUL);
+}
+END_TEST
+
 /* ---- without memory ---- */
 
 static unsigned journal_files(uint64_t *bytes)
@@ -1543,6 +1572,7 @@ int main(int argc, char **argv)
 	tcase_add_test(c, the_journal_keeps_what_an_absent_database_missed_at_exit);
 	tcase_add_test(c, what_expired_meanwhile_ends_at_once_with_byes_if_asked_for);
 	tcase_add_test(c, a_clock_that_was_set_back_gives_no_more_than_the_lifetime);
+	tcase_add_loop_test(c, rows_are_written_anew_when_the_clock_was_set, 0, 2);
 	tcase_add_loop_test(c, calls_without_marks_are_saved_at_exit, 0, 2);
 	tcase_add_test(c, a_restored_call_that_could_not_end_for_good_stops_the_start);
 	tcase_add_test(c, a_restored_call_that_lacks_something_stops_the_start);

@@ -59,6 +59,7 @@ int sim_one_in(unsigned n)
 enum { WALL_AT_ZERO = 1700000000 };
 
 static uint64_t now_ms;
+static int64_t wall_set;
 
 void sim_set_ms(uint64_t ms)
 {
@@ -75,9 +76,14 @@ uint64_t host_mono_ms(void)
 	return __atomic_load_n(&now_ms, __ATOMIC_RELAXED);
 }
 
+void sim_set_wall(int64_t seconds_on)
+{
+	wall_set += seconds_on;
+}
+
 int64_t host_wall_s(void)
 {
-	return WALL_AT_ZERO + (int64_t)(host_mono_ms() / 1000);
+	return WALL_AT_ZERO + wall_set + (int64_t)(host_mono_ms() / 1000);
 }
 
 /* ---- violations ---- */

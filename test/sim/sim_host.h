@@ -32,6 +32,8 @@ int sim_one_in(unsigned n);
 void sim_set_ms(uint64_t ms);
 /* Move it on. Nothing is called. */
 void sim_advance(uint64_t ms);
+/* Somebody sets the wall clock, forward or back. */
+void sim_set_wall(int64_t seconds_on);
 
 /* ---- faults ---- */
 
