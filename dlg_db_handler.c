@@ -69,6 +69,7 @@ static struct {
 	int complained;
 	int guarded;          /* signals are blocked but at certain points */
 	int old_segments;     /* of the journal are there */
+	int old_lacks;        /* ... and one of them lacks a record */
 	int barrier_set;
 	uint64_t barrier;     /* marks that must be saved before they can go */
 	int rewrite;          /* the current segment is for all that counts, once more */
@@ -718,12 +719,14 @@ static void rewrite_journal(void)
 	}
 }
 
-/* `rewrite`: everything that counts goes there once nobody holds the one before. */
-static void begin_segment(uint64_t errors, int rewrite)
+/* `rewrite`: everything that counts goes there once nobody holds the one before. `lacks`: that one
+ * is not complete. */
+static void begin_segment(uint64_t errors, int rewrite, int lacks)
 {
 	if (dlg_journal_rotate() == 0) {
 		w.errors = errors;
 		w.old_segments = 1;
+		w.old_lacks = lacks;
 		w.barrier_set = 0;
 		w.rewrite = rewrite;
 	}
@@ -749,9 +752,9 @@ static void settle_old_segments(const struct dlg_journal_info *info)
 		set_barrier();
 	if (!w.barrier) {
 		dlg_journal_drop_old();
-		w.old_segments = 0;
+		w.old_segments = w.old_lacks = 0;
 	} else if (!dlg_db_store_is_open() && info->bytes > w.rewrite_at) {
-		begin_segment(info->errors, 1);
+		begin_segment(info->errors, 1, 0);
 	}
 }
 
@@ -767,8 +770,8 @@ static int wants_segment(const struct dlg_journal_info *info, int incomplete)
 	return 1;
 }
 
-/* Old ones wait for a database that is away, and what the current one lacks is nowhere: everything
- * is written anew. At most two are in use at a time. */
+/* Old ones wait for a database that is away, and what one of them or the current one lacks is
+ * nowhere: everything is written anew. At most two are in use at a time. */
 static int wants_rewriting(int incomplete)
 {
 	uint64_t now = host_mono_ms();
@@ -788,11 +791,11 @@ static void keep_journal(void)
 	if (!dlg_journal_on())
 		return;
 	dlg_journal_get_info(&info);
-	incomplete = info.errors != w.errors;
+	incomplete = info.errors != w.errors || dlg_journal_is_gone();
 	if (wants_segment(&info, incomplete))
-		begin_segment(info.errors, 0);
-	else if (wants_rewriting(incomplete))
-		begin_segment(info.errors, 1);
+		begin_segment(info.errors, 0, incomplete);
+	else if (wants_rewriting(incomplete || w.old_lacks))
+		begin_segment(info.errors, 1, 0);
 	if (w.old_segments && !dlg_journal_old_held())
 		settle_old_segments(&info);
 }

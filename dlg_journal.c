@@ -454,6 +454,15 @@ int dlg_journal_rotate(void)
 	return -1;
 }
 
+/* Who has it open goes on writing to what nobody will read. */
+int dlg_journal_is_gone(void)
+{
+	char path[PATH_MAX + 64];
+
+	path_of(path, shared->current);
+	return access(path, F_OK) < 0 && errno == ENOENT;
+}
+
 int dlg_journal_old_held(void)
 {
 	uint32_t old = shared->current - 1;

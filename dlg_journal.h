@@ -60,6 +60,9 @@ int dlg_journal_begin(void);
 /* Begin another one. The writer. 0; or -1, now and then logged (then the current one goes on). */
 int dlg_journal_rotate(void);
 
+/* Nonzero when somebody has removed the file of the current segment. */
+int dlg_journal_is_gone(void);
+
 /* Nonzero while somebody holds an old segment. */
 int dlg_journal_old_held(void);
 

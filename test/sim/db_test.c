@@ -1483,6 +1483,48 @@ START_TEST(an_incomplete_segment_is_written_anew_in_an_outage)
 }
 END_TEST
 
+static void steady_then_outage(void)
+{
+	sim_talk(&call[0]);
+	write_for(5); /* no old segment is left */
+	sim_db.away = 1;
+	write_for(1);
+}
+
+static void records_fail_for_a_moment_in_an_outage(void)
+{
+	steady_then_outage();
+	sim_faults.images_fail = 1;
+	sim_talk(&call[1]);
+	sim_faults.images_fail = 0;
+	write_for(15);
+}
+
+static void journal_is_deleted_in_an_outage(void)
+{
+	char command[256];
+
+	steady_then_outage();
+	sim_talk(&call[1]); /* this process has it open */
+	snprintf(command, sizeof(command), "rm %s/dialog-*.journal", dir);
+	ck_assert_int_eq(system(command), 0);
+	write_for(15);
+}
+
+START_TEST(what_a_segment_lacks_in_an_outage_is_written_anew)
+{
+	live(DLG_DB_REALTIME, records_fail_for_a_moment_in_an_outage, KILLED);
+	live(DLG_DB_REALTIME, two_are_there, KILLED);
+}
+END_TEST
+
+START_TEST(a_segment_that_somebody_deleted_is_written_anew)
+{
+	live(DLG_DB_REALTIME, journal_is_deleted_in_an_outage, KILLED);
+	live(DLG_DB_REALTIME, two_are_there, GRACEFUL);
+}
+END_TEST
+
 /* ---- start-up ---- */
 
 static void a_hundred_calls(void)
@@ -1593,6 +1635,8 @@ int main(int argc, char **argv)
 	tcase_add_test(c, segments_go_when_the_database_has_what_is_in_them);
 	tcase_add_test(c, in_a_long_outage_the_journal_is_written_anew);
 	tcase_add_test(c, an_incomplete_segment_is_written_anew_in_an_outage);
+	tcase_add_test(c, what_a_segment_lacks_in_an_outage_is_written_anew);
+	tcase_add_test(c, a_segment_that_somebody_deleted_is_written_anew);
 	tcase_add_test(c, a_start_that_cannot_delete_what_it_restored_loses_nothing);
 	tcase_add_loop_test(c, an_absent_database_stops_the_start_without_naming_the_password, 0, 3);
 	tcase_add_test(c, no_db_asks_no_database);
