@@ -23,6 +23,7 @@ enum {
 	BACKOFF_MIN_MS = 200,
 	BACKOFF_MAX_MS = 5000,
 	STOP_MS = 10000,
+	STOP_LONG_MS = 45000,         /* the hosts give an exit a minute */
 	STOP_TRIES = 6,
 	STOP_TRIES_JOURNAL = 2,       /* nothing is lost by leaving early */
 	SEGMENT_BYTES = 16 << 20,     /* of the journal, then a new one begins */
@@ -1178,15 +1179,26 @@ static void report_stop(uint64_t total, uint64_t left, uint64_t unsaved)
 			 dlg_journal_on() ? ": the journal keeps them for the next start" : "");
 }
 
+/* What is in the journal is not lost by leaving early; else the exit goes on as long as rows get
+ * written. */
+static uint64_t stop_after(uint64_t began, uint64_t written)
+{
+	uint64_t last = began + (dlg_journal_on() ? STOP_MS : STOP_LONG_MS);
+
+	return written + STOP_MS < last ? written + STOP_MS : last;
+}
+
 /* Write until nothing is left, or it is no use any more. */
 static void write_all(void)
 {
 	int tries = dlg_journal_on() ? STOP_TRIES_JOURNAL : STOP_TRIES;
-	uint64_t said = host_mono_ms(), end = said + STOP_MS;
+	uint64_t began = host_mono_ms(), said = began, written = began;
 
 	w.next_try = 0;
-	while (queued() && tries && host_mono_ms() < end) {
-		if (dlg_db_write_some() < 0 && --tries)
+	while (queued() && tries && host_mono_ms() < stop_after(began, written)) {
+		if (dlg_db_write_some() > 0)
+			written = host_mono_ms();
+		else if (--tries)
 			host_pause((unsigned)w.backoff);
 		if (host_mono_ms() - said < 1000)
 			continue;

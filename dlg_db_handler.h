@@ -47,8 +47,8 @@ void dlg_db_work(void);
 /* DELAYED: what there is to do in a second; called about so often. For the writer and for tests. */
 void dlg_db_second(void (*idle)(void));
 
-/* Exit: write what the mode promises, for ten seconds at most. Main process, when all others are
- * gone. */
+/* Exit: write what the mode promises; for ten seconds at most, or without a journal for 45 if it
+ * gets on. Main process, when all others are gone. */
 void dlg_db_stop(void);
 
 /* Something in the dialog has changed that is worth saving, or it has ended. The caller holds a

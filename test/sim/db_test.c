@@ -1389,6 +1389,33 @@ START_TEST(the_exit_is_less_patient_than_the_writer_may_be)
 }
 END_TEST
 
+static void a_second_goes_by(void)
+{
+	sim_advance(1000);
+}
+
+/* With a batch a second this takes more than ten of them. */
+static void more_than_ten_seconds_of_calls(void)
+{
+	for (unsigned i = 0; i < 64 * 30; i++) {
+		sim_call_init(&call[0], 10 + i);
+		sim_talk(&call[0]);
+	}
+	sim_db.meanwhile = a_second_goes_by;
+}
+
+static void all_of_them_are_there(void)
+{
+	ck_assert_uint_eq(dlg_state_active(), 64 * 30);
+}
+
+START_TEST(an_exit_that_gets_on_takes_its_time)
+{
+	live(_i, more_than_ten_seconds_of_calls, GRACEFUL);
+	live(_i, all_of_them_are_there, KILLED);
+}
+END_TEST
+
 /* ---- a long outage ---- */
 
 static void much_traffic(unsigned changes)
@@ -1632,6 +1659,7 @@ int main(int argc, char **argv)
 	tcase_add_test(c, a_journal_directory_without_room_stops_the_start);
 	tcase_add_test(c, two_proxies_do_not_share_a_journal);
 	tcase_add_test(c, the_exit_is_less_patient_than_the_writer_may_be);
+	tcase_add_loop_test(c, an_exit_that_gets_on_takes_its_time, 1, 4);
 	tcase_add_test(c, segments_go_when_the_database_has_what_is_in_them);
 	tcase_add_test(c, in_a_long_outage_the_journal_is_written_anew);
 	tcase_add_test(c, an_incomplete_segment_is_written_anew_in_an_outage);
