@@ -270,8 +270,10 @@ static void tell_kept(unsigned kept)
 
 static int load(struct load *l)
 {
-	if (dlg_journal_on() && (dlg_journal_read(learn, NULL) < 0 || map.failed)) {
-		host_log(HOST_ERROR, "the journal cannot be read%s", map.failed ? ": no memory" : "");
+	if (dlg_journal_on() && dlg_journal_read(learn, NULL) < 0)
+		return -1;
+	if (map.failed) {
+		host_log(HOST_ERROR, "the journal cannot be read: no memory");
 		return -1;
 	}
 	if (dlg_db_store_load(load_row, l) < 0) {

@@ -302,8 +302,10 @@ static int add_file(uint32_t number)
 {
 	struct old_file *more = realloc(files, (n_files + 1) * sizeof(*files));
 
-	if (!more)
+	if (!more) {
+		host_log(HOST_ERROR, "journal in %s: cannot be read: no memory", dir);
 		return -1;
+	}
 	files = more;
 	files[n_files++] = (struct old_file){ .number = number };
 	return 0;
@@ -326,6 +328,8 @@ static int find_files(void)
 	}
 	if (d)
 		closedir(d);
+	else
+		host_log(HOST_ERROR, "journal in %s: cannot be read: %s", dir, strerror(errno));
 	return ret;
 }
 

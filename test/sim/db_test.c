@@ -1327,6 +1327,20 @@ START_TEST(a_journal_directory_without_room_stops_the_start)
 }
 END_TEST
 
+START_TEST(a_journal_that_cannot_be_read_stops_the_start_with_one_line)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/dialog-00000007.journal", dir);
+	ck_assert_int_eq(mkdir(path, 0700), 0);
+	sim_db_use(DLG_DB_REALTIME);
+	dialog_conf.db_journal_dir = dir;
+	ck_assert_int_eq(sim_start(4), -1);
+	ck_assert_ptr_nonnull(sim_log_find(HOST_ERROR, "dialog-00000007.journal: cannot be read"));
+	ck_assert_uint_eq(sim_log_count[HOST_ERROR], 1);
+}
+END_TEST
+
 /* What the second proxy said, while the first one runs. */
 static int first_and_second(void)
 {
@@ -1657,6 +1671,7 @@ int main(int argc, char **argv)
 	tcase_add_test(c, a_journal_that_another_mode_does_not_read_is_told_of);
 	tcase_add_test(c, a_journal_directory_that_cannot_be_used_stops_the_start);
 	tcase_add_test(c, a_journal_directory_without_room_stops_the_start);
+	tcase_add_test(c, a_journal_that_cannot_be_read_stops_the_start_with_one_line);
 	tcase_add_test(c, two_proxies_do_not_share_a_journal);
 	tcase_add_test(c, the_exit_is_less_patient_than_the_writer_may_be);
 	tcase_add_loop_test(c, an_exit_that_gets_on_takes_its_time, 1, 4);
