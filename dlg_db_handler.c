@@ -868,8 +868,8 @@ static void watch_clock(void)
 
 /* ---- the writer's turns ---- */
 
-/* In DELAYED what comes while others are written is for the next period: on a busy proxy there would
- * be no end, and a batch for each change. */
+/* In DELAYED what comes while others are written is for the next period: on a busy proxy there
+ * would be no end, and a batch for each change. */
 static uint64_t due_now(void)
 {
 	return mode() == DLG_DB_DELAYED ? queued() : UINT64_MAX;
@@ -992,8 +992,9 @@ static void look_for_journal(void)
 	if (dlg_journal_on() || !*journal_dir() || !dlg_journal_is_left(journal_dir()))
 		return;
 	host_log(HOST_WARNING,
-		 "journal in %s: left by a run in db_mode 1, db_mode %d does not read it: start once "
-		 "in db_mode 1 to have its calls, or remove it, before it brings them back some day",
+		 "journal in %s: left by a run in db_mode 1, db_mode %d does not read it: start "
+		 "once in db_mode 1 to have its calls, or remove it, before it brings them back "
+		 "some day",
 		 journal_dir(), mode());
 }
 

@@ -444,8 +444,8 @@ int dlg_journal_begin(void)
 	if (next_segment() == 0)
 		return 0;
 	host_log(HOST_ERROR,
-		 "parameter db_journal_dir: cannot write in \"%s\": %s: allowed is a directory with "
-		 "room that this user may write in, or \"\" for no journal",
+		 "parameter db_journal_dir: cannot write in \"%s\": %s: allowed is a directory "
+		 "with room that this user may write in, or \"\" for no journal",
 		 dir, strerror(errno));
 	return -1;
 }

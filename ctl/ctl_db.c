@@ -76,7 +76,8 @@ static const char *driver_dir(void)
 	return DLGCTL_MODDIR;
 }
 
-/* An embedded database would make its file: by a wrong name, or as a user who is not the proxy's. */
+/* An embedded database would make its file: by a wrong name, or as a user who is not the
+ * proxy's. */
 static int is_missing(void)
 {
 	char path[PATH_MAX];
