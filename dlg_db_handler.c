@@ -511,6 +511,17 @@ static void let_signals_come(int yes)
 	sigprocmask(yes ? SIG_UNBLOCK : SIG_BLOCK, &set, NULL);
 }
 
+/* It has taken something, or judged a row. A connection alone says nothing: the disk may be full,
+ * the server a replica, the table somewhere else. */
+static void note_back(void)
+{
+	w.backoff = 0;
+	if (w.complained)
+		host_log(HOST_NOTICE, "database %s is back: %llu changes wait", dlg_db_store_name(),
+			 (unsigned long long)(queued() + log_->n_batch));
+	w.complained = 0;
+}
+
 static enum dlg_db_wrote write_out(void)
 {
 	enum dlg_db_wrote ret;
@@ -521,6 +532,8 @@ static enum dlg_db_wrote write_out(void)
 	ret = dlg_db_store_write((const struct db_value(*)[DLG_ROW_N])out.rows, out.n_rows,
 				 out.dead, out.n_deletes);
 	let_signals_come(0);
+	if (ret != DLG_DB_AWAY)
+		note_back();
 	return ret;
 }
 
@@ -628,11 +641,6 @@ static int connect_if_due(void)
 		return -1;
 	}
 	set(&log_->info.connected, 1);
-	w.backoff = 0;
-	if (w.complained)
-		host_log(HOST_NOTICE, "database %s is back: %llu changes wait", dlg_db_store_name(),
-			 (unsigned long long)queued());
-	w.complained = 0;
 	return 0;
 }
 

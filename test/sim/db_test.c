@@ -430,6 +430,35 @@ START_TEST(d12_after_an_outage_the_table_is_what_memory_is)
 }
 END_TEST
 
+/* A full disk, a table that was renamed, a server that became a replica: it can be talked to. */
+static void takes_nothing(void)
+{
+	struct dlg_db_info info;
+
+	sim_talk(&call[0]);
+	write_for(1);
+	sim_log_clear();
+	sim_db.lose_all = 1u << SIM_DB_UPSERT;
+	sim_db.calls[SIM_DB_OPEN] = 0;
+	sim_talk(&call[1]);
+	write_for(60);
+	ck_assert_uint_le(sim_db.calls[SIM_DB_OPEN], 60 / 5 + 5);
+	ck_assert_uint_eq(sim_log_count[HOST_ERROR], 1);
+	ck_assert_ptr_null(sim_log_find(HOST_NOTICE, "is back"));
+	sim_db.lose_all = 0;
+	write_for(6);
+	ck_assert_ptr_nonnull(sim_log_find(HOST_NOTICE, "is back"));
+	dlg_db_get_info(&info);
+	ck_assert_uint_eq(info.queue, 0);
+	ck_assert_uint_eq(sim_db.rows, 2);
+}
+
+START_TEST(a_database_that_takes_nothing_is_away_once)
+{
+	live(_i ? DLG_DB_DELAYED : DLG_DB_REALTIME, takes_nothing, GRACEFUL);
+}
+END_TEST
+
 static void short_calls_in_an_outage(void)
 {
 	struct dlg_db_info info;
@@ -1643,6 +1672,7 @@ int main(int argc, char **argv)
 	tcase_add_test(c, calls_within_a_long_period_cost_no_memory);
 	tcase_add_test(c, a_period_whose_connection_was_lost_is_written_with_a_new_one);
 	tcase_add_loop_test(c, d12_after_an_outage_the_table_is_what_memory_is, 0, 2);
+	tcase_add_loop_test(c, a_database_that_takes_nothing_is_away_once, 0, 2);
 	tcase_add_loop_test(c, calls_that_come_and_go_in_an_outage_cost_no_memory, 0, 2);
 	tcase_add_test(c, no_failed_call_loses_a_change);
 	tcase_add_test(c, a_refused_row_does_not_hold_up_the_others);

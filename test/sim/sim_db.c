@@ -128,7 +128,7 @@ static enum db_result call(struct db_conn *conn, enum sim_db_call which)
 	if (dlg_lock_held())
 		sim_violation("database called under a lock");
 	snprintf(reason, sizeof(reason), "told to fail");
-	if (sim_db.away || (sim_db.lose_in && sim_db.lose_call == which && !--sim_db.lose_in)) {
+	if (sim_db.away || sim_db.lose_all & 1u << which || (sim_db.lose_in && sim_db.lose_call == which && !--sim_db.lose_in)) {
 		if (sim_db.lose_after && which == SIM_DB_COMMIT)
 			settle(1);
 		else

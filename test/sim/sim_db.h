@@ -14,6 +14,7 @@ enum sim_db_call {
 /* What happens next, and what has happened. */
 extern struct sim_db {
 	int away;                    /* every call fails with DB_LOST */
+	unsigned lose_all;           /* so do those of these kinds: bits */
 	unsigned lose_in;            /* the n-th call from now is DB_LOST; 0 none */
 	enum sim_db_call lose_call;  /* ... of this kind */
 	int lose_after;              /* it takes effect all the same (a lost answer to a commit) */
