@@ -20,6 +20,7 @@ enum {
 	IDLE_MS = 1000,
 	TIDY_MS = 10000,
 	CLOCK_STEP_S = 10,
+	REFUSED_NAMED = 10, /* in a second */
 	BACKOFF_MIN_MS = 200,
 	BACKOFF_MAX_MS = 5000,
 	STOP_MS = 10000,
@@ -69,6 +70,8 @@ static struct {
 	uint64_t next_try, backoff;
 	int complained;
 	int guarded;          /* signals are blocked but at certain points */
+	uint64_t refused_second;
+	unsigned refused;     /* rows in that second */
 	int old_segments;     /* of the journal are there */
 	int old_lacks;        /* ... and one of them lacks a record */
 	int barrier_set;
@@ -545,13 +548,29 @@ static int give_up(void)
 	return -1;
 }
 
+/* A column that is too small for one row is so for many. */
+static int may_name_refused(void)
+{
+	uint64_t second = host_mono_ms() / 1000;
+
+	if (w.refused_second != second) {
+		if (w.refused > REFUSED_NAMED)
+			host_log(HOST_ERROR, "database %s refuses %u more rows",
+				 dlg_db_store_name(), w.refused - REFUSED_NAMED);
+		w.refused_second = second;
+		w.refused = 0;
+	}
+	return w.refused++ < REFUSED_NAMED;
+}
+
 static void refuse_row(void)
 {
 	const struct dlg_db_mark *m = out.n_rows ? out.row_mark[0] : out.dead_mark[0];
 
 	count(&log_->info.refused, 1);
-	host_log(HOST_ERROR, "database %s refuses the row of dialog %u:%u: %s", dlg_db_store_name(),
-		 m->h_entry, m->h_id, dlg_db_store_error());
+	if (may_name_refused())
+		host_log(HOST_ERROR, "database %s refuses the row of dialog %u:%u: %s",
+			 dlg_db_store_name(), m->h_entry, m->h_id, dlg_db_store_error());
 	for (unsigned i = 0; i < out.n_dead; i++)
 		dlg_mem_free(out.dead_mark[i]);
 	log_->n_batch = 0;

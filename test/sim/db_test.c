@@ -562,6 +562,34 @@ START_TEST(a_refused_row_does_not_hold_up_the_others)
 }
 END_TEST
 
+static void many_are_refused(void)
+{
+	struct dlg_db_info info;
+
+	sim_db.refuse_all = 1;
+	for (unsigned i = 0; i < 200; i++) {
+		sim_call_init(&call[0], 10 + i);
+		sim_talk(&call[0]);
+	}
+	drain();
+	dlg_db_get_info(&info);
+	ck_assert_uint_eq(info.refused, 200);
+	ck_assert_uint_eq(sim_log_count[HOST_ERROR], 10);
+	sim_advance(1000);
+	sim_call_init(&call[0], 1000);
+	sim_talk(&call[0]);
+	drain();
+	ck_assert_uint_eq(sim_log_count[HOST_ERROR], 12);
+	ck_assert_ptr_nonnull(sim_log_find(HOST_ERROR, "refuses 190 more rows"));
+	sim_db.refuse_all = 0;
+}
+
+START_TEST(refused_rows_do_not_flood_the_log)
+{
+	live(DLG_DB_REALTIME, many_are_refused, GRACEFUL);
+}
+END_TEST
+
 /* ---- over a restart ---- */
 
 static void three_calls(void)
@@ -1676,6 +1704,7 @@ int main(int argc, char **argv)
 	tcase_add_loop_test(c, calls_that_come_and_go_in_an_outage_cost_no_memory, 0, 2);
 	tcase_add_test(c, no_failed_call_loses_a_change);
 	tcase_add_test(c, a_refused_row_does_not_hold_up_the_others);
+	tcase_add_test(c, refused_rows_do_not_flood_the_log);
 	tcase_add_loop_test(c, answered_calls_survive_a_graceful_restart, 0, 6);
 	tcase_add_loop_test(c, realtime_survives_a_kill_whether_or_not_the_writer_had_its_turn, 0, 2);
 	tcase_add_test(c, a_kill_right_after_the_start_loses_nothing);

@@ -202,7 +202,8 @@ static enum db_result upsert_one(const struct db_value *v)
 	struct row *r = find(v[DLG_ROW_node].text, v[DLG_ROW_h_entry].number,
 			     v[DLG_ROW_h_id].number);
 
-	if (sim_db.refuse_id && v[DLG_ROW_h_id].number == sim_db.refuse_id)
+	if (sim_db.refuse_all ||
+	    (sim_db.refuse_id && v[DLG_ROW_h_id].number == sim_db.refuse_id))
 		return DB_REFUSED;
 	if (!r) {
 		r = add_row();

@@ -21,6 +21,7 @@ extern struct sim_db {
 	unsigned mem_in;             /* when rows are read, the n-th allocation fails, and all after it */
 	int mem_once;                /* ... but none after it */
 	uint32_t refuse_id;          /* rows with this hash_id are DB_REFUSED */
+	int refuse_all;              /* all are */
 	void (*meanwhile)(void);     /* called while rows are written: what others do then */
 	unsigned calls[SIM_DB_CALLS];
 	unsigned open_conns;
