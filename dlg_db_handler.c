@@ -74,6 +74,7 @@ static struct {
 	unsigned refused;     /* rows in that second */
 	int old_segments;     /* of the journal are there */
 	int old_lacks;        /* ... and one of them lacks a record */
+	int stale;            /* the current segment tells times by a clock that was set since */
 	int barrier_set;
 	uint64_t barrier;     /* marks that must be saved before they can go */
 	int rewrite;          /* the current segment is for all that counts, once more */
@@ -755,6 +756,7 @@ static void begin_segment(uint64_t errors, int rewrite, int lacks)
 		w.errors = errors;
 		w.old_segments = 1;
 		w.old_lacks = lacks;
+		w.stale = 0;
 		w.barrier_set = 0;
 		w.rewrite = rewrite;
 	}
@@ -819,7 +821,7 @@ static void keep_journal(void)
 	if (!dlg_journal_on())
 		return;
 	dlg_journal_get_info(&info);
-	incomplete = info.errors != w.errors || dlg_journal_is_gone();
+	incomplete = info.errors != w.errors || w.stale || dlg_journal_is_gone();
 	if (wants_segment(&info, incomplete))
 		begin_segment(info.errors, 0, incomplete);
 	else if (wants_rewriting(incomplete || w.old_lacks))
@@ -868,19 +870,27 @@ static int64_t wall_ahead(void)
 	return host_wall_s() - (int64_t)(host_mono_ms() / 1000);
 }
 
-static void change_all(void)
+static void push_answered(struct dlg_cell *dlg)
+{
+	dlg_hash_lock(dlg);
+	if (is_answered(dlg) && dlg->mark)
+		push_locked(dlg->mark, 0);
+	dlg_hash_unlock(dlg);
+}
+
+static void push_all_answered(void)
 {
 	struct dlg_hash_cursor cur = { 0 };
 	struct dlg_cell *dlg;
 
 	while (dlg_hash_page(&cur, &dlg, 1, DLG_BY_LOCAL)) {
-		dlg_db_changed(dlg);
+		push_answered(dlg);
 		dlg_hash_put(dlg, DLG_BY_LOCAL);
 	}
 }
 
 /* Rows say by the wall clock when the time of a call is over. When that was set, they say it wrong,
- * and a start would end calls that have hours left. */
+ * and a start would end calls that have hours left. So does the journal, which goes then. */
 static void watch_clock(void)
 {
 	int64_t now = wall_ahead(), step = now - log_->wall_ahead;
@@ -890,7 +900,8 @@ static void watch_clock(void)
 	log_->wall_ahead = now;
 	host_log(HOST_NOTICE, "the clock was set by %lld s: the rows of all calls are written anew",
 		 (long long)step);
-	change_all();
+	push_all_answered();
+	w.stale = 1;
 }
 
 /* ---- the writer's turns ---- */

@@ -24,6 +24,7 @@
 enum { HASH_SIZE = 16 };
 
 static uint32_t hash_size = HASH_SIZE; /* of the next life */
+static int64_t wall_on;                /* by which its clock has been set before */
 static char dir[64], table_file[96];
 static struct sim_call call[8];
 
@@ -80,6 +81,7 @@ static void live(int mode, void (*life)(void), enum end end)
 	ck_assert_int_ge(pid, 0);
 	if (!pid) {
 		dialog_conf.db_journal_dir = mode == DLG_DB_REALTIME ? dir : NULL;
+		sim_set_wall(wall_on);
 		start(mode);
 		life();
 		ck_assert_msg(!sim_violated(), "%s", sim_violated());
@@ -90,6 +92,25 @@ static void live(int mode, void (*life)(void), enum end end)
 	}
 	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
 	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "a life failed: %#x", status);
+}
+
+/* How many files the journal has, and their bytes. */
+static unsigned journal_files(uint64_t *bytes)
+{
+	char command[256];
+	unsigned n = 0;
+	long size;
+	FILE *p;
+
+	*bytes = 0;
+	snprintf(command, sizeof(command), "stat -c %%s %s/*.journal", dir);
+	p = popen(command, "r");
+	while (fscanf(p, "%ld", &size) == 1) {
+		n++;
+		*bytes += (uint64_t)size;
+	}
+	pclose(p);
+	return n;
 }
 
 /* ---- what the table says ---- */
@@ -921,6 +942,44 @@ static void clock_is_set(void)
 	ck_assert_uint_eq(sim_db.rows, 1);
 }
 
+enum { A_YEAR = 365 * 86400 };
+
+static void clock_is_set_right_at_last(void)
+{
+	uint64_t before, after;
+
+	for (unsigned i = 0; i < 100; i++) {
+		sim_call_init(&call[0], 10 + i);
+		sim_talk(&call[0]);
+	}
+	write_for(3);
+	journal_files(&before);
+	sim_set_wall(A_YEAR);
+	write_for(5);
+	ck_assert_uint_eq(journal_files(&after), 1);
+	ck_assert_uint_lt(after, before / 2); /* not all of them once more */
+}
+
+static void all_have_time(void)
+{
+	struct dlg_hash_cursor cur = { 0 };
+	struct dlg_cell *dlg;
+
+	ck_assert_uint_eq(dlg_state_active(), 100);
+	while (dlg_hash_page(&cur, &dlg, 1, DLG_BY_LOCAL)) {
+		ck_assert_uint_gt(dlg_timer_left(dlg->expires), 40000);
+		dlg_hash_put(dlg, DLG_BY_LOCAL);
+	}
+}
+
+START_TEST(a_journal_of_another_time_does_not_outlive_it)
+{
+	live(DLG_DB_REALTIME, clock_is_set_right_at_last, KILLED);
+	wall_on = A_YEAR;
+	live(DLG_DB_REALTIME, all_have_time, GRACEFUL);
+}
+END_TEST
+
 START_TEST(rows_are_written_anew_when_the_clock_was_set)
 {
 	live(_i ? DLG_DB_DELAYED : DLG_DB_REALTIME, clock_is_set, GRACEFUL);
@@ -928,24 +987,6 @@ START_TEST(rows_are_written_anew_when_the_clock_was_set)
 END_TEST
 
 /* ---- without memory ---- */
-
-static unsigned journal_files(uint64_t *bytes)
-{
-	char command[256];
-	unsigned n = 0;
-	long size;
-	FILE *p;
-
-	*bytes = 0;
-	snprintf(command, sizeof(command), "stat -c %%s %s/*.journal", dir);
-	p = popen(command, "r");
-	while (fscanf(p, "%ld", &size) == 1) {
-		n++;
-		*bytes += (uint64_t)size;
-	}
-	pclose(p);
-	return n;
-}
 
 static void two_calls(void)
 {
@@ -1714,6 +1755,7 @@ int main(int argc, char **argv)
 	tcase_add_test(c, the_journal_keeps_what_an_absent_database_missed_at_exit);
 	tcase_add_test(c, what_expired_meanwhile_ends_at_once_with_byes_if_asked_for);
 	tcase_add_test(c, a_clock_that_was_set_back_gives_no_more_than_the_lifetime);
+	tcase_add_test(c, a_journal_of_another_time_does_not_outlive_it);
 	tcase_add_loop_test(c, rows_are_written_anew_when_the_clock_was_set, 0, 2);
 	tcase_add_loop_test(c, calls_without_marks_are_saved_at_exit, 0, 2);
 	tcase_add_test(c, a_restored_call_that_could_not_end_for_good_stops_the_start);
