@@ -50,6 +50,10 @@ def missing():
     return None
 
 
+def has(module):
+    return not SOURCE or os.path.exists(os.path.join(SOURCE, "modules", module, module + ".so"))
+
+
 def quote(value):
     if isinstance(value, int):
         return str(value)

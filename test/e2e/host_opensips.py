@@ -69,6 +69,10 @@ def module(name):
     return os.path.join(TREE, "modules", name, name + ".so")
 
 
+def has(name):
+    return TREE is not None and os.path.exists(module(name))
+
+
 def quote(value):
     if isinstance(value, int):
         return str(value)

@@ -4,6 +4,7 @@ its own way
 
     NAME, MODULE        the host, and where the build leaves our module for it
     missing()           why the host cannot be run here, or None
+    has(module)         whether that module of the host is there
     config(proxy)       text of its configuration, from what a Proxy was given
     command(proxy, cfg) how it is started
     script(text)        a script, or a piece of one, in the dialect of the host; tests write Kamailio's
@@ -36,6 +37,11 @@ def dialect(**texts):
 
 class Native(str):
     """A whole script that is in the host's dialect already."""
+
+
+def needs(module):
+    """Decorator: a test, or a class of them, with a module of the host that a source tree may have left out."""
+    return unittest.skipUnless(host.has(module), "the module %s is not built" % module)
 
 
 def only(name, why):

@@ -2,7 +2,7 @@
 """Phones behind a NAT, whose Contact the script repairs with nathelper: the other side gets the repaired one."""
 
 from base import CONFIRMED, DELETED, DOWN, UP, ProxyCase
-from hosts import only
+from hosts import needs, only
 from sip import uri_of
 
 PRIVATE = "sip:%s@192.168.77.7:5060"
@@ -15,7 +15,7 @@ GUARD = """
 """
 
 
-@only("kamailio", "nathelper need not be built in a source tree of OpenSIPS")
+@needs("nathelper")
 class Nat(ProxyCase):
     options = {"modules": ("nathelper",)}
     hooks = {
