@@ -214,6 +214,8 @@ class Traffic(Clockwork):
             said = data.split(b"\r\n")[0].decode()
             if not said.startswith(self.unanswered):
                 c.trouble.append("no answer to %s" % said)
+            elif data == c.final:
+                c.final_acked = True  # nobody waits for it any more
             self.done(c)
             return
         self.send(side, data)
