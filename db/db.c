@@ -374,6 +374,24 @@ static int version_ready(const struct db_table *t, unsigned version, char *why, 
 	return 0;
 }
 
+static int key_ready(const struct db_driver *driver, struct db_conn *conn, const struct db_table *t,
+		     char *why, size_t size)
+{
+	int keyed, len;
+
+	if (driver->keyed(conn, t, &keyed) != DB_OK) {
+		snprintf(why, size, "%s", driver->error(conn));
+		return -1;
+	}
+	if (keyed)
+		return 1;
+	len = snprintf(why, size, "the table \"%s\" has no unique key of", t->name);
+	for (unsigned i = 0; i < t->n_keys && len >= 0 && (size_t)len < size; i++)
+		len += snprintf(why + len, size - (size_t)len, "%s \"%s\"", i ? "," : "",
+				t->column[i].name);
+	return 0;
+}
+
 int db_table_ready(const struct db_driver *driver, struct db_conn *conn, const struct db_table *t,
 		   char *why, size_t size)
 {
@@ -389,5 +407,7 @@ int db_table_ready(const struct db_driver *driver, struct db_conn *conn, const s
 		snprintf(why, size, "there is no table \"%s\"", t->name);
 		return 0;
 	}
-	return version_ready(t, version, why, size) && columns_ready(&s, why, size);
+	if (!version_ready(t, version, why, size) || !columns_ready(&s, why, size))
+		return 0;
+	return key_ready(driver, conn, t, why, size);
 }

@@ -92,7 +92,7 @@ struct db_conn; /* the driver's */
 /* One row, as it arrives; views are valid during the call. Nonzero ends the reading. */
 typedef int db_row_fn(const struct db_value *values, void *arg);
 
-enum { DB_DRIVER_ABI = 1 };
+enum { DB_DRIVER_ABI = 2 };
 #define DB_DRIVER_SYMBOL db_driver
 
 struct db_driver {
@@ -141,6 +141,9 @@ struct db_driver {
 	enum db_result (*columns)(struct db_conn *conn, const char *table, db_row_fn *fn,
 				  void *arg);
 
+	/* *out: no two rows can have one key, because a unique index has exactly its columns. */
+	enum db_result (*keyed)(struct db_conn *conn, const struct db_table *t, int *out);
+
 	/* The version that the table `version` (columns table_name, table_version) says; 0 when
 	 * it says none, or is not there. */
 	enum db_result (*version)(struct db_conn *conn, const char *table, unsigned *out);
@@ -173,7 +176,7 @@ const struct db_driver *db_driver_load(const char *directory, const char *scheme
 /* Use this driver for its schemes, without a file. For tests. */
 void db_driver_register(const struct db_driver *driver);
 
-/* Is the table there, with its version and all columns? 1; or 0 with a reason in words; or -1: the
+/* Is the table there, with its version, all columns and its key? 1; or 0 with a reason in words; or -1: the
  * database cannot say (reason as well). */
 int db_table_ready(const struct db_driver *driver, struct db_conn *conn, const struct db_table *t,
 		   char *why, size_t size);

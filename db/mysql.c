@@ -528,6 +528,20 @@ static enum db_result columns(struct db_conn *c, const char *table, db_row_fn *f
 	return query(c, &sql, dlg_str_of(table), fn, arg);
 }
 
+/* A view has the key of its table, or none: that is its maker's affair. */
+static enum db_result keyed(struct db_conn *c, const struct db_table *t, int *out)
+{
+	static const char pattern[] =
+		"SELECT count(*) FROM information_schema.tables t "
+		"WHERE t.table_schema=database() AND t.table_name=? AND (t.table_type='VIEW' OR "
+		"EXISTS (SELECT 1 FROM information_schema.statistics s "
+		"WHERE s.table_schema=t.table_schema AND s.table_name=t.table_name AND "
+		"s.non_unique=0 GROUP BY s.index_name HAVING count(*)=# AND "
+		"sum(s.sub_part IS NULL)=# AND sum(s.column_name IN (@))=#))";
+
+	return db_sql_read_keyed(query, pattern, c, t, out);
+}
+
 static enum db_result version(struct db_conn *c, const char *table, unsigned *out)
 {
 	return db_sql_read_version(&dialect, query, c, table, columns, out);
@@ -558,6 +572,7 @@ const struct db_driver DB_DRIVER_SYMBOL = {
 	.abi = DB_DRIVER_ABI, .size = sizeof(struct db_driver), .name = "mysql", .schemes = "mysql",
 	.open = open_it, .close = close_it, .error = error, .begin = begin, .commit = commit,
 	.rollback = rollback, .upsert = upsert, .remove = remove_rows, .select = select_rows,
-	.count = count, .columns = columns, .version = version, .create = create,
+	.count = count, .columns = columns,
+	.keyed = keyed, .version = version, .create = create,
 	.schema = schema,
 };

@@ -504,6 +504,19 @@ static enum db_result columns(struct db_conn *c, const char *table, db_row_fn *f
 	return query(c, &sql, dlg_str_of(table), fn, arg);
 }
 
+/* A view has the key of its table, or none: that is its maker's affair. */
+static enum db_result keyed(struct db_conn *c, const struct db_table *t, int *out)
+{
+	static const char pattern[] =
+		"SELECT count(*) FROM pg_class r WHERE r.oid=to_regclass(quote_ident($1)) AND "
+		"(r.relkind='v' OR EXISTS (SELECT 1 FROM pg_index i WHERE i.indrelid=r.oid AND "
+		"i.indisunique AND i.indimmediate AND i.indpred IS NULL AND i.indnatts=# AND "
+		"(SELECT count(*) FROM pg_attribute a WHERE a.attrelid=r.oid AND "
+		"a.attnum=ANY(i.indkey) AND a.attname IN (@))=#))";
+
+	return db_sql_read_keyed(query, pattern, c, t, out);
+}
+
 static enum db_result version(struct db_conn *c, const char *table, unsigned *out)
 {
 	return db_sql_read_version(&dialect, query, c, table, columns, out);
@@ -533,5 +546,6 @@ const struct db_driver DB_DRIVER_SYMBOL = {
 	.schemes = "postgres postgresql", .open = open_it, .close = close_it, .error = error,
 	.begin = begin, .commit = commit, .rollback = rollback, .upsert = upsert,
 	.remove = remove_rows, .select = select_rows, .count = count, .columns = columns,
+	.keyed = keyed,
 	.version = version, .create = create, .schema = schema,
 };

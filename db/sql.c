@@ -208,6 +208,32 @@ enum db_result db_sql_read_count(const struct db_sql_dialect *d, db_sql_query *q
 	return ret;
 }
 
+static void add_key_names(struct dlg_buf *out, const struct db_table *t)
+{
+	for (unsigned i = 0; i < t->n_keys; i++)
+		dlg_buf_printf(out, "%s'%s'", i ? "," : "", t->column[i].name);
+}
+
+enum db_result db_sql_read_keyed(db_sql_query *query, const char *pattern, struct db_conn *c,
+				 const struct db_table *t, int *out)
+{
+	struct dlg_buf sql = { 0 };
+	int64_t n = 0;
+	enum db_result ret;
+
+	for (const char *p = pattern; *p; p++) {
+		if (*p == '@')
+			add_key_names(&sql, t);
+		else if (*p == '#')
+			dlg_buf_printf(&sql, "%u", t->n_keys);
+		else
+			dlg_buf_add(&sql, (struct dlg_str){ p, 1 });
+	}
+	ret = query(c, &sql, dlg_str_of(t->name), take_number, &n);
+	*out = n > 0;
+	return ret;
+}
+
 static int is_there(const struct db_value *v, void *arg)
 {
 	(void)v;

@@ -41,6 +41,10 @@ enum db_result db_sql_read_rows(const struct db_sql_dialect *d, db_sql_query *qu
 enum db_result db_sql_read_count(const struct db_sql_dialect *d, db_sql_query *query,
 				 struct db_conn *c, const struct db_table *t, struct dlg_str node,
 				 uint64_t *out);
+/* keyed() by a query that counts indexes of the bound table: in `pattern` @ is the names of the key
+ * columns, and # is how many they are. */
+enum db_result db_sql_read_keyed(db_sql_query *query, const char *pattern, struct db_conn *c,
+				 const struct db_table *t, int *out);
 enum db_result db_sql_read_version(const struct db_sql_dialect *d, db_sql_query *query,
 				   struct db_conn *c, const char *table,
 				   enum db_result (*columns)(struct db_conn *c, const char *table,

@@ -303,6 +303,17 @@ static enum db_result columns(struct db_conn *c, const char *table, db_row_fn *f
 	return query(c, &sql, dlg_str_of(table), fn, arg);
 }
 
+static enum db_result keyed(struct db_conn *c, const struct db_table *t, int *out)
+{
+	static const char pattern[] =
+		"SELECT count(*) FROM pragma_index_list(?) l WHERE l.\"unique\" AND NOT l.partial "
+		"AND (SELECT count(*) FROM pragma_index_info(l.name))=# AND "
+		"(SELECT count(*) FROM pragma_index_info(l.name) i "
+		"WHERE i.name COLLATE NOCASE IN (@))=#";
+
+	return db_sql_read_keyed(query, pattern, c, t, out);
+}
+
 static enum db_result version(struct db_conn *c, const char *table, unsigned *out)
 {
 	return db_sql_read_version(&dialect, query, c, table, columns, out);
@@ -332,5 +343,6 @@ const struct db_driver DB_DRIVER_SYMBOL = {
 	.schemes = "sqlite", .makes_tables = 1, .open = open_it, .close = close_it, .error = error,
 	.begin = begin, .commit = commit, .rollback = rollback, .upsert = upsert,
 	.remove = remove_rows, .select = select_rows, .count = count, .columns = columns,
+	.keyed = keyed,
 	.version = version, .create = create, .schema = schema,
 };

@@ -141,6 +141,49 @@ START_TEST(missing_columns_are_named)
 }
 END_TEST
 
+/* Without it there would be a row for each change, or none at all. */
+START_TEST(a_copy_without_the_key_is_named)
+{
+	struct db_conn *c = kit_open_table();
+	struct db_table copy = kit.table;
+	char name[64], why[KIT_WHY];
+
+	snprintf(name, sizeof(name), "%s_copy", kit.table.name);
+	copy.name = name;
+	kit_ask("sql CREATE TABLE %s AS SELECT * FROM %s", name, kit.table.name);
+	kit_ask("sql INSERT INTO version (table_name, table_version) VALUES ('%s', 1001)", name);
+	ck_assert_int_eq(db_table_ready(kit.driver, c, &copy, why, sizeof(why)), 0);
+	ck_assert_msg(strstr(why, "no unique key") && strstr(why, "hash_entry"), "%s", why);
+	kit_ask("sql CREATE UNIQUE INDEX %s_i ON %s (hash_entry, hash_id)", name, name);
+	ck_assert_int_eq(db_table_ready(kit.driver, c, &copy, why, sizeof(why)), 0);
+	kit_ask("sql CREATE UNIQUE INDEX %s_k ON %s (hash_id, node, hash_entry)", name, name);
+	ck_assert_msg(db_table_ready(kit.driver, c, &copy, why, sizeof(why)) == 1, "%s", why);
+	close_conn(c);
+}
+END_TEST
+
+START_TEST(a_view_will_do)
+{
+	struct db_conn *c = kit_open_table();
+	struct db_table table = kit.table;
+	char name[64], why[KIT_WHY];
+
+	snprintf(name, sizeof(name), "%s_view", kit.table.name);
+	kit_ask("sql CREATE VIEW %s AS SELECT * FROM %s", name, kit.table.name);
+	if (kit_is("postgres"))
+		kit_ask("sql GRANT ALL ON %s TO PUBLIC", name);
+	kit_ask("sql INSERT INTO version (table_name, table_version) VALUES ('%s', 1001)", name);
+	kit.table.name = name;
+	ck_assert_msg(ready(c, why) == 1, "%s", why);
+	kit_fill(c, "n", 1, 2);
+	kit_fill(c, "n", 1, 2);
+	kit.table = table;
+	ck_assert_uint_eq(kit_count(c, "n"), 2);
+	kit_ask("sql DROP VIEW %s", name);
+	close_conn(c);
+}
+END_TEST
+
 START_TEST(further_columns_do_no_harm)
 {
 	struct db_conn *c = kit_open_table();
@@ -901,6 +944,7 @@ int main(void)
 				    missing_table_is_named, other_version_is_named,
 				    create_leaves_the_version_that_is_there,
 				    table_without_version_is_named, missing_columns_are_named,
+				    a_copy_without_the_key_is_named,
 				    further_columns_do_no_harm, names_of_columns_are_quoted,
 				    what_is_no_number_arrives_as_the_text_it_is,
 				    uncommitted_rows_are_nobody_elses, null_in_the_key_is_refused,
@@ -912,7 +956,7 @@ int main(void)
 	if (kit_is_server())
 		kit_add(all, UNIT_TESTS{
 			key_that_is_too_long_is_refused, text_that_is_no_utf8_is_refused,
-			text_too_long_for_its_column_is_refused,
+			text_too_long_for_its_column_is_refused, a_view_will_do,
 			committing_what_was_refused_is_no_success, NULL });
 	if (kit_is("postgres"))
 		kit_add(all,

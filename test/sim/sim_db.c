@@ -296,6 +296,14 @@ static enum db_result columns(struct db_conn *conn, const char *table, db_row_fn
 	return DB_OK;
 }
 
+static enum db_result keyed(struct db_conn *conn, const struct db_table *t, int *out)
+{
+	(void)conn;
+	(void)t;
+	*out = 1;
+	return DB_OK;
+}
+
 static enum db_result version(struct db_conn *conn, const char *table, unsigned *out)
 {
 	(void)conn;
@@ -320,7 +328,7 @@ static const struct db_driver driver = {
 	.abi = DB_DRIVER_ABI, .size = sizeof(driver), .name = "fake", .schemes = "fake",
 	.open = open_it, .close = close_it, .error = error, .begin = begin, .commit = commit,
 	.rollback = rollback, .upsert = upsert, .remove = remove_rows, .select = select_rows,
-	.count = count, .columns = columns, .version = version, .schema = schema,
+	.count = count, .columns = columns, .keyed = keyed, .version = version, .schema = schema,
 	.create = create,
 };
 
