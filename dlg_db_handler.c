@@ -519,10 +519,12 @@ static void let_signals_come(int yes)
  * the server a replica, the table somewhere else. */
 static void note_back(void)
 {
+	uint64_t waiting = queued() + log_->n_batch;
+
 	w.backoff = 0;
 	if (w.complained)
 		host_log(HOST_NOTICE, "database %s is back: %llu changes wait", dlg_db_store_name(),
-			 (unsigned long long)(queued() + log_->n_batch));
+			 (unsigned long long)waiting);
 	w.complained = 0;
 }
 
