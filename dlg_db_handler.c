@@ -462,9 +462,11 @@ static void make_batch(unsigned max)
 	}
 }
 
+/* Not at exit: the modules that use this one were loaded later and have ended before. */
 static void tell_saved(const struct dlg_db_mark *m)
 {
-	struct dlg_cell *dlg = dlg_hash_get(m->h_entry, m->h_id, DLG_BY_LOCAL);
+	struct dlg_cell *dlg =
+		stopping ? NULL : dlg_hash_get(m->h_entry, m->h_id, DLG_BY_LOCAL);
 
 	if (dlg && dlg_cb_wanted(dlg, DLGCB_SAVED))
 		dlg_handlers_call_back(dlg, DLGCB_SAVED);

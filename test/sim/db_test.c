@@ -94,6 +94,18 @@ static void live(int mode, void (*life)(void), enum end end)
 	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "a life failed: %#x", status);
 }
 
+static int in_a_process(int (*fn)(unsigned), unsigned arg)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (!pid)
+		_exit(fn(arg));
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
 /* How many files the journal has, and their bytes. */
 static unsigned journal_files(uint64_t *bytes)
 {
@@ -256,6 +268,34 @@ static void end_when_saved(void)
 START_TEST(who_ends_a_call_when_it_is_saved_makes_the_timer_do_it)
 {
 	live(DLG_DB_REALTIME, end_when_saved, GRACEFUL);
+}
+END_TEST
+
+static void not_any_more(struct dlg_cell *dlg, int type, struct dlg_cb_params *params)
+{
+	(void)dlg;
+	(void)type;
+	(void)params;
+	sim_violation("a module that has ended is called");
+}
+
+/* Kamailio ends the modules that were loaded last first: those that use ours. */
+static int saved_at_exit(unsigned mode)
+{
+	sim_db_use((int)mode);
+	dialog_conf.db_journal_dir = mode == DLG_DB_REALTIME ? dir : NULL;
+	if (sim_call_start(hash_size) < 0)
+		return 1;
+	sim_call_init(&call[0], 0);
+	sim_talk(&call[0]);
+	dlg_cb_register(cell(&call[0]), DLGCB_SAVED, not_any_more, NULL, NULL);
+	dialog_stop();
+	return sim_db.rows != 1 || sim_violated();
+}
+
+START_TEST(nobody_is_told_of_what_is_saved_at_exit)
+{
+	ck_assert_int_eq(in_a_process(saved_at_exit, (unsigned)_i), 0);
 }
 END_TEST
 
@@ -1045,18 +1085,6 @@ static int start_and_hang_up(unsigned mem_in)
 	return sim_db.rows ? 2 : 1;
 }
 
-static int in_a_process(int (*fn)(unsigned), unsigned arg)
-{
-	pid_t pid = fork();
-	int status;
-
-	if (!pid)
-		_exit(fn(arg));
-	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-	ck_assert(WIFEXITED(status));
-	return WEXITSTATUS(status);
-}
-
 START_TEST(a_restored_call_that_could_not_end_for_good_stops_the_start)
 {
 	unsigned n = 1;
@@ -1764,6 +1792,7 @@ int main(int argc, char **argv)
 	tcase_add_test(c, d01_d13_bad_rows_are_skipped_named_and_kept);
 	tcase_add_test(c, a_torn_last_record_costs_nothing_but_itself);
 	tcase_add_test(c, what_was_lost_is_lost_after_a_restart_too);
+	tcase_add_loop_test(c, nobody_is_told_of_what_is_saved_at_exit, 1, 4);
 	tcase_add_test(c, who_ends_a_call_when_it_is_saved_makes_the_timer_do_it);
 	tcase_add_test(c, a_damaged_record_does_not_hide_those_behind_it);
 	tcase_add_test(c, a_journal_of_another_version_is_set_aside);
