@@ -110,6 +110,16 @@ struct host_tx_id host_tx_id(struct host_tx *t)
 	return (struct host_tx_id){ cell(t)->hash_index, cell(t)->label };
 }
 
+/* What was suspended has a branch to nowhere. */
+int host_tx_was_tried(struct host_tx *t)
+{
+	for (int i = 0; i < cell(t)->nr_of_outgoings; i++) {
+		if (!(cell(t)->uac[i].flags & TM_UAC_FLAG_BLIND))
+			return 1;
+	}
+	return 0;
+}
+
 int host_tx_own_record_routes(struct host_tx *t)
 {
 	int branch = adapter_tm.t_gett_branch();

@@ -123,6 +123,11 @@ struct host_tx_id host_tx_id(struct host_tx *t)
 	return (struct host_tx_id){ cell(t)->hash_index, cell(t)->label };
 }
 
+int host_tx_was_tried(struct host_tx *t)
+{
+	return cell(t)->nr_of_outgoings > 0;
+}
+
 int host_tx_own_record_routes(struct host_tx *t)
 {
 	int branch = cell(t)->relaied_reply_branch;

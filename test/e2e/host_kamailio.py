@@ -30,6 +30,7 @@ COMPLAINTS = {
     "long text": r"pv_printf|no more space|buffer|formatted",
     "null argument": r"(?!)",
     "next hop": r"BYE|invalid|resolve|next hop|no\.such\.host|uri2proxy|uri2dst|request within|t_uac",
+    "away": r"udp_send|msg_send_buffer|t_send_branch|sl_reply_error",
     "tcp stop": r"receive_fd\(\): EOF on",  # what TCP processes say when it stops
     "tcp gone": r"tcpconn_1st_send\(\)|msg_send_buffer\(\): tcp_send failed|send_prepared_request_impl\(\)",
 }

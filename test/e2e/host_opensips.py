@@ -33,6 +33,7 @@ COMPLAINTS = {
     "long text": r"pv_printf|no more space|buffer|formatted",
     "null argument": r"get_cmd_fixups: Variable in param \[\d+\] is not|Failed to get fixups for command",
     "next hop": r"BYE|invalid|resolve|next hop|no\.such\.host|uri2proxy|uri2su|request within|t_uac|add_uac",
+    "away": r"udp_send|proto_udp|msg_send|send_pr_buffer|sendto",
     "tcp stop": r"(?!)",
     "tcp gone": r"tcp_\w+|proto_tcp|msg_send|send_\w+: |connect|t_uac: attempt to send",
 }

@@ -5,7 +5,7 @@ end of a call, contacts unfit for a request of ours, the proxy's own BYEs in its
 import socket
 
 from base import CONFIRMED, CONFIRMED_NA, DELETED, DOWN, EARLY, UP, ProxyCase, say
-from hosts import dialect
+from hosts import dialect, host
 from test_validate import GUARD
 
 
@@ -67,8 +67,8 @@ class Suspended(ProxyCase):
     seconds = 8
     options = {
         "modules": dialect(kamailio=("async",), opensips=()),
-        "extra": dialect(kamailio="async_workers=2\n", opensips="") + "route[RESUMED] {\n\tloose_route();\n\t%s\troute(RELAY);\n\texit;\n}\n"
-                 % say("resumed $rm $DLG_status $DLG_dir"),
+        "extra": dialect(kamailio="async_workers=2\n", opensips="") + "route[RESUMED] {\n\tloose_route();\n\t%s\tif (is_present_hf(\"X-No\")) { t_reply(\"404\", \"No\"); exit; }\n"
+                 "\troute(RELAY);\n\texit;\n}\n" % say("resumed $rm $DLG_status $DLG_dir"),
     }
     hooks = {"first": 'if (is_present_hf("X-Async")) { %s exit; }' % dialect(
         kamailio='async_task_route("RESUMED");', opensips="async(usleep(1000), RESUMED);")}
@@ -82,6 +82,13 @@ class Suspended(ProxyCase):
         self.wait_state(c, DELETED)
         self.assertStats(processed=1)
 
+    def test_refused_bye(self):
+        c = self.call().setup()
+        self.wait_state(c, CONFIRMED)
+        c.refused("BYE", code=404, headers=[*self.later, ["X-No", "1"]])
+        self.stays(c, CONFIRMED)
+        c.hangup()
+
     def test_reinvite(self):
         c = self.call().setup()
         self.wait_state(c, CONFIRMED)
@@ -93,6 +100,36 @@ class Suspended(ProxyCase):
         self.assertEqual(self.dialog(c)["caller_contact"], moved)
         c.hangup(headers=self.later)
         self.wait_state(c, DELETED)
+
+
+class Unreachable(ProxyCase):
+    """Who hangs up is gone, even when the proxy cannot send the BYE on: the other one's connection is lost."""
+
+    seconds = 8
+    hooks = {"seq": 'if (is_present_hf("X-Away")) $du = "sip:192.0.2.1:5060";'}
+    allowed = (host.COMPLAINTS["away"], host.COMPLAINTS["relay"])
+    away = (["X-Away", "yes"],)
+
+    def test_bye(self):
+        for n, way in enumerate((DOWN, UP), 1):
+            with self.subTest(way=way):
+                c = self.call().setup()
+                self.wait_state(c, CONFIRMED)
+                near = c.near(way)
+                sent = c.send("BYE", way, headers=self.away)
+                near.recv(lambda m, sent=sent: m.code >= 400 and m.cseq == sent.cseq)
+                self.wait_state(c, DELETED)
+                self.assertStats(processed=n)
+
+    def test_other_requests_end_nothing(self):
+        c = self.call().setup()
+        self.wait_state(c, CONFIRMED)
+        before = self.dialog(c)["legs"][0]["caller_cseq"]
+        sent = c.send("INFO", headers=self.away)
+        c.a.recv(lambda m: m.code >= 400 and m.cseq == sent.cseq)
+        self.stays(c, CONFIRMED)
+        self.assertEqual(self.dialog(c)["legs"][0]["caller_cseq"], before)
+        c.hangup()
 
 
 class Unfit(ProxyCase):

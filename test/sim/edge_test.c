@@ -1228,6 +1228,23 @@ static void bye_without_a_follower(enum sim_fate fate, int state)
 	expect(state);
 }
 
+START_TEST(a_bye_that_cannot_be_sent_on_ends_the_call)
+{
+	const struct sim_script in_vain = { .fate = SIM_T_REPLY, .code = 477, .tried = 1 };
+
+	start();
+	sim_talk(&call);
+	sim_step(&call, &(struct sim_request){ .method = HOST_OTHER }, &in_vain);
+	expect(4);
+	sim_step(&call, &(struct sim_request){ .method = HOST_BYE, .dir = DLG_DIR_UPSTREAM },
+		 &in_vain);
+	expect(5);
+	ck_assert_int_eq(sim_peek(&call)->ended_by, DLG_END_CALLEE);
+	ck_assert_uint_eq(sim_sent_pending(), 0);
+	finish();
+}
+END_TEST
+
 START_TEST(a_bye_whose_transaction_cannot_be_followed_ends_the_call)
 {
 	start();
@@ -1503,6 +1520,7 @@ int main(void)
 			    byes_that_fail_and_a_bye_that_crosses_them_leave_the_other_leg,
 			    a_wish_to_end_that_crosses_the_answer_is_kept,
 			    a_wish_to_end_that_always_fails_moves_no_limit,
+			    a_bye_that_cannot_be_sent_on_ends_the_call,
 			    a_bye_whose_transaction_cannot_be_followed_ends_the_call,
 			    endless_forks_do_not_fill_the_memory,
 			    a_wish_to_end_is_kept_until_there_is_memory,

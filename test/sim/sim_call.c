@@ -158,6 +158,7 @@ static void make_tx(struct sim_call *call, const struct sim_request *r, struct h
 	struct host_tx *t = sim_tx_new(msg);
 
 	res->tx = t;
+	t->tried = script->tried;
 	t->own_record_routes = r->initial ? script->record_route : 0;
 	if (r->initial)
 		call->pass[r->pass].invite = t;

@@ -34,6 +34,7 @@ struct sim_script {
 	int record_route;       /* entries added: 0, 1 or 2 */
 	enum sim_fate fate;
 	int code;               /* of SIM_T_REPLY */
+	int tried;              /* SIM_T_REPLY: t_relay() had no success */
 	int validate;           /* answer 403 when validate_dialog() refuses */
 	int keep_open;          /* the script is not through yet: the test calls sim_step_end() */
 	void (*extra)(struct host_msg *msg); /* more of the script, before the request's fate */
