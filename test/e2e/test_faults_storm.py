@@ -184,7 +184,8 @@ class ReadersGone(FaultCase):
             self.leave(rng, n)
             n += 1
         time.sleep(0.5)
-        self.wait_until("the FIFO to answer again", lambda: "200 OK" in self.proxy.fifo.cmd("dlg_stats", timeout=30), 60)
+        patience = scaled(30, 180)  # each reader who never came is waited for, if ever more briefly
+        self.wait_until("the FIFO to answer again", lambda: "200 OK" in self.proxy.fifo.cmd("dlg_stats", timeout=patience), patience)
         self.sound()
         calls = self.all_well(t)
         print("#     %d commands without a reader, %d calls" % (n, calls), flush=True)
