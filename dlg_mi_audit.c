@@ -146,7 +146,7 @@ static uint32_t overdue_locked(const struct dlg_cell *dlg)
 
 		return late > OVERDUE_S ? (uint32_t)late : 0;
 	}
-	return now > deadline + OVERDUE_S ? now - deadline : 0;
+	return now > deadline && now - deadline > OVERDUE_S ? now - deadline : 0;
 }
 
 static int is_overdue(const struct dlg_cell *dlg, void *arg)

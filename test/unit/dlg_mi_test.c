@@ -798,6 +798,24 @@ START_TEST(audit_lists_what_is_overdue)
 }
 END_TEST
 
+/* As a row of another program may want it, until the year 9999. */
+START_TEST(a_call_that_never_ends_is_not_overdue)
+{
+	struct dlg_cell *dlg;
+
+	init();
+	sim_talk(&call);
+	dlg = dlg_hash_get(sim_peek(&call)->h_entry, sim_peek(&call)->h_id, DLG_BY_LOCAL);
+	dlg_hash_lock(dlg);
+	dlg->expires = dlg_timer_after(253402300799u);
+	dlg_timer_arm_locked(dlg, dlg->expires);
+	dlg_hash_unlock(dlg);
+	dlg_hash_put(dlg, DLG_BY_LOCAL);
+	ck_assert_ptr_nonnull(strstr(ask("dlg_audit", NULL, NULL), "overdue_dialogs[]}"));
+	done();
+}
+END_TEST
+
 START_TEST(a_long_list_of_overdue_dialogs_is_cut)
 {
 	init();
@@ -829,7 +847,7 @@ int main(void)
 				    context_shows_memberships_newest_first,
 				    stats_have_their_names_in_this_order, stats_count_what_happened,
 				    audit_notices_a_membership_that_does_not_count,
-				    audit_lists_what_is_overdue,
+				    audit_lists_what_is_overdue, a_call_that_never_ends_is_not_overdue,
 				    a_long_list_of_overdue_dialogs_is_cut, NULL },
 			30);
 }
