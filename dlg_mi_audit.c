@@ -141,11 +141,8 @@ static uint32_t overdue_locked(const struct dlg_cell *dlg)
 {
 	uint32_t now = dlg_timer_after(0), deadline = dlg->timer.deadline;
 
-	if (dlg->flags & DLG_F_LINGER_OVER) { /* only a holder keeps it */
-		int64_t late = host_wall_s() - dlg->end_time - DLG_STATE_LINGER_S;
-
-		return late > OVERDUE_S ? (uint32_t)late : 0;
-	}
+	if (dlg->flags & DLG_F_LINGER_OVER) /* only a holder keeps it */
+		deadline = dlg->expires - DLG_STATE_OVERDUE_S;
 	return now > deadline && now - deadline > OVERDUE_S ? now - deadline : 0;
 }
 

@@ -779,6 +779,8 @@ START_TEST(audit_lists_what_is_overdue)
 	sim_sent_all(200);
 	sim_run(DLG_STATE_LINGER_S + 3);
 	ck_assert_ptr_nonnull(strstr(ask("dlg_audit", NULL, NULL), "overdue_dialogs[]}"));
+	sim_set_wall(3600);
+	ck_assert_ptr_nonnull(strstr(ask("dlg_audit", NULL, NULL), "overdue_dialogs[]}"));
 	sim_run(7);
 	snprintf(expected, sizeof(expected),
 		 "overdue_dialogs[overdue_dialog{@hash=%u:%u callid=call-1@127.0.0.9 state#5 "
