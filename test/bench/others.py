@@ -194,6 +194,8 @@ def work_of(event, pid, meter):
 
 def listing(turn, proxy, meter):
     rows = proxy.stats()["active"]
+    if rows < ROWS:
+        raise RuntimeError("only %d dialogs are left to be listed" % rows)
     name, path, fd = proxy.fifo.open_reply()
     w = Window(turn, LIST, meter)
     proxy.fifo.write((":dlg_list:%s\n\n" % name).encode())

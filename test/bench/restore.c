@@ -115,7 +115,8 @@ static struct dlg_cell *furnished(unsigned n, int more)
 
 	bench_call_row(&row, &t, n, bench_lifetime(n));
 	row.start_time = (int64_t)time(NULL); /* the clock of a proxy that may read it */
-	row.timeout = row.start_time + 86400 + row.lifetime; /* none is over then */
+	row.lifetime += 86400; /* none is over then */
+	row.timeout = row.start_time + row.lifetime;
 	if (more) {
 		snprintf(profiles, sizeof(profiles), "caller#%u|trunk#%u|", n % 1000, n % 10);
 		row.profiles = dlg_str_of(profiles);
