@@ -465,9 +465,11 @@ static void make_batch(unsigned max)
 /* Not at exit: the modules that use this one were loaded later and have ended before. */
 static void tell_saved(const struct dlg_db_mark *m)
 {
-	struct dlg_cell *dlg =
-		stopping ? NULL : dlg_hash_get(m->h_entry, m->h_id, DLG_BY_LOCAL);
+	struct dlg_cell *dlg;
 
+	if (stopping)
+		return;
+	dlg = dlg_hash_get(m->h_entry, m->h_id, DLG_BY_LOCAL);
 	if (dlg && dlg_cb_wanted(dlg, DLGCB_SAVED))
 		dlg_handlers_call_back(dlg, DLGCB_SAVED);
 	dlg_hash_put(dlg, DLG_BY_LOCAL);
@@ -867,6 +869,17 @@ static void wait_for_work(void)
 	__atomic_store_n(&log_->sleeping, 0, __ATOMIC_SEQ_CST);
 }
 
+static void each_dialog(void (*fn)(struct dlg_cell *dlg))
+{
+	struct dlg_hash_cursor cur = { 0 };
+	struct dlg_cell *dlg;
+
+	while (dlg_hash_page(&cur, &dlg, 1, DLG_BY_LOCAL)) {
+		fn(dlg);
+		dlg_hash_put(dlg, DLG_BY_LOCAL);
+	}
+}
+
 /* ---- the clock ---- */
 
 static int64_t wall_ahead(void)
@@ -882,17 +895,6 @@ static void push_answered(struct dlg_cell *dlg)
 	dlg_hash_unlock(dlg);
 }
 
-static void push_all_answered(void)
-{
-	struct dlg_hash_cursor cur = { 0 };
-	struct dlg_cell *dlg;
-
-	while (dlg_hash_page(&cur, &dlg, 1, DLG_BY_LOCAL)) {
-		push_answered(dlg);
-		dlg_hash_put(dlg, DLG_BY_LOCAL);
-	}
-}
-
 /* Rows say by the wall clock when the time of a call is over. When that was set, they say it wrong,
  * and a start would end calls that have hours left. So does the journal, which goes then. */
 static void watch_clock(void)
@@ -904,7 +906,7 @@ static void watch_clock(void)
 	log_->wall_ahead = now;
 	host_log(HOST_NOTICE, "the clock was set by %lld s: the rows of all calls are written anew",
 		 (long long)step);
-	push_all_answered();
+	each_dialog(push_answered);
 	w.stale = 1;
 }
 
@@ -1142,17 +1144,15 @@ int dlg_db_init(void)
 	return 0;
 }
 
+static void tell_loaded(struct dlg_cell *dlg)
+{
+	dlg_handlers_call_back(dlg, DLGCB_LOADED);
+}
+
 static void announce(void)
 {
-	struct dlg_hash_cursor cur = { 0 };
-	struct dlg_cell *dlg;
-
-	if (!log_->info.restored)
-		return;
-	while (dlg_hash_page(&cur, &dlg, 1, DLG_BY_LOCAL)) {
-		dlg_handlers_call_back(dlg, DLGCB_LOADED);
-		dlg_hash_put(dlg, DLG_BY_LOCAL);
-	}
+	if (log_->info.restored)
+		each_dialog(tell_loaded);
 }
 
 int dlg_db_load(void)
@@ -1195,17 +1195,6 @@ static void push_last(struct dlg_cell *dlg)
 		note(dlg, &c);
 	else if (has_no_mark(dlg))
 		dlg_db_changed(dlg);
-}
-
-static void push_all(void)
-{
-	struct dlg_hash_cursor cur = { 0 };
-	struct dlg_cell *dlg;
-
-	while (dlg_hash_page(&cur, &dlg, 1, DLG_BY_LOCAL)) {
-		push_last(dlg);
-		dlg_hash_put(dlg, DLG_BY_LOCAL);
-	}
 }
 
 static void report_stop(uint64_t total, uint64_t left, uint64_t unsaved)
@@ -1260,7 +1249,7 @@ void dlg_db_stop(void)
 	ready = 0;
 	stopping = 1;
 	unsaved = log_->info.unsaved;
-	push_all();
+	each_dialog(push_last);
 	put_back_batch();
 	take_incoming();
 	total = queued();

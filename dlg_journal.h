@@ -27,8 +27,7 @@ struct dlg_journal_record {
 };
 
 /* There will be a journal in that directory for this node, whose images have the given layout
- * number. Main process, before any other is there; touches no file. 0, or -1 without shared memory.
- * */
+ * number. Main process, before any other is there; touches no file. 0, or -1 without shared memory. */
 int dlg_journal_init(const char *dir, struct dlg_str node, uint32_t layout);
 
 /* Take the directory, made if it is not there. Main process, as the user who runs the proxy. 0; or

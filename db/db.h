@@ -176,8 +176,8 @@ const struct db_driver *db_driver_load(const char *directory, const char *scheme
 /* Use this driver for its schemes, without a file. For tests. */
 void db_driver_register(const struct db_driver *driver);
 
-/* Is the table there, with its version, all columns and its key? 1; or 0 with a reason in words; or -1: the
- * database cannot say (reason as well). */
+/* Is the table there, with its version, all columns and its key? 1; or 0 with a reason in words; or
+ * -1: the database cannot say (reason as well). */
 int db_table_ready(const struct db_driver *driver, struct db_conn *conn, const struct db_table *t,
 		   char *why, size_t size);
 

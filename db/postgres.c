@@ -545,7 +545,6 @@ const struct db_driver DB_DRIVER_SYMBOL = {
 	.abi = DB_DRIVER_ABI, .size = sizeof(struct db_driver), .name = "postgres",
 	.schemes = "postgres postgresql", .open = open_it, .close = close_it, .error = error,
 	.begin = begin, .commit = commit, .rollback = rollback, .upsert = upsert,
-	.remove = remove_rows, .select = select_rows, .count = count, .columns = columns,
-	.keyed = keyed,
+	.remove = remove_rows, .select = select_rows, .count = count, .columns = columns, .keyed = keyed,
 	.version = version, .create = create, .schema = schema,
 };

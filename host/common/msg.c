@@ -174,8 +174,8 @@ int host_msg_header(struct host_msg *msg, enum host_header name, struct host_wal
 	return 0;
 }
 
-/* The URI that a module has written over the one in the Contact, and that the other side gets: nathelper
- * leaves it in what was parsed. Empty when the Contact stands as it came. */
+/* The URI that a module has written over the one in the Contact, and that the other side gets:
+ * nathelper leaves it in what was parsed. Empty when the Contact stands as it came. */
 static struct dlg_str repaired_contact(const struct sip_msg *m)
 {
 	const contact_body_t *body = is_shared(m) || !m->contact ? NULL : m->contact->parsed;
