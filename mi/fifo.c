@@ -28,6 +28,7 @@ static struct {
 	int fd;    /* our FIFO; -1 while there is none */
 	dev_t dev; /* its file */
 	ino_t ino;
+	int made;    /* mi_fifo_init() made it */
 	int usurped; /* logged: the name belongs to another process now */
 	int refused; /* logged: the name cannot be ours at the moment */
 	uint64_t last_tick;
@@ -46,7 +47,7 @@ static struct {
 
 /* ---- our FIFO in the file system ---- */
 
-static int fifo_wanted(void)
+int mi_fifo_wanted(void)
 {
 	return dialog_conf.fifo_name && dialog_conf.fifo_name[0];
 }
@@ -93,7 +94,7 @@ int mi_fifo_init(void)
 	const char *wrong;
 	struct stat st;
 
-	if (!fifo_wanted())
+	if (!mi_fifo_wanted())
 		return 0;
 	wrong = replace_fifo(dialog_conf.fifo_name, &st);
 	if (wrong) {
@@ -103,6 +104,7 @@ int mi_fifo_init(void)
 	}
 	server.dev = st.st_dev;
 	server.ino = st.st_ino;
+	server.made = 1;
 	return 0;
 }
 
@@ -110,7 +112,7 @@ void mi_fifo_stop(void)
 {
 	struct stat st;
 
-	if (!fifo_wanted() || lstat(dialog_conf.fifo_name, &st) < 0 || !S_ISFIFO(st.st_mode))
+	if (!server.made || lstat(dialog_conf.fifo_name, &st) < 0 || !S_ISFIFO(st.st_mode))
 		return;
 	if ((st.st_dev == server.dev && st.st_ino == server.ino) ||
 	    !has_reader(dialog_conf.fifo_name))
@@ -415,7 +417,7 @@ static void keep_house(void)
 			 server.logs - LOGS_PER_TICK);
 	server.logs = 0;
 	server.reader_ms += server.reader_ms < READER_MS ? READER_MIN_MS : 0;
-	if (fifo_wanted())
+	if (mi_fifo_wanted())
 		keep_own(dialog_conf.fifo_name);
 	if (server.idle)
 		server.idle();
@@ -466,7 +468,7 @@ void mi_fifo_run(void (*idle)(void))
 		HOST_LOG(HOST_ERROR, "MI FIFO: no memory, commands are not served");
 	server.idle = idle;
 	server.last_tick = host_mono_ms();
-	if (parser && fifo_wanted())
+	if (parser && mi_fifo_wanted())
 		open_own(dialog_conf.fifo_name);
 	for (;;) {
 		size_t n = await(buf, sizeof(buf));

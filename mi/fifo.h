@@ -17,15 +17,18 @@ enum {
 	MI_FIFO_WRITE_MS = 5000,   /* a reader that takes nothing for so long has gone */
 };
 
-/* Create the FIFO in the file system: an old one of ours is replaced, anything else of that name
- * is refused. Main process. 0, or -1 with one log line. */
+/* Does the configuration name a FIFO? */
+int mi_fifo_wanted(void);
+
+/* Create the FIFO in the file system, if it is wanted: an old one of ours is replaced, anything
+ * else of that name is refused. Main process. 0, or -1 with one log line. */
 int mi_fifo_init(void);
 
 /* Serve requests for ever. `idle` (may be NULL) is called before each request and about once a
  * second. */
 void mi_fifo_run(void (*idle)(void)) __attribute__((noreturn));
 
-/* Remove the FIFO from the file system. Main process, at exit. */
+/* Remove the FIFO from the file system, if mi_fifo_init() made one. Main process, at exit. */
 void mi_fifo_stop(void);
 
 /* The request parser, fed with whatever bytes arrive; also driven by unit tests and the fuzzer. */

@@ -13,10 +13,7 @@
 #include "core/sr_module.h"
 #include "core/ver.h"
 
-
 int adapter_started;
-
-static int fifo_created;
 
 const char *host_state_dir(void)
 {
@@ -41,11 +38,6 @@ static stat_export_t statistics[] = {
 #undef X
 
 /* ---- processes of ours ---- */
-
-static int fifo_wanted(void)
-{
-	return dialog_conf.fifo_name && *dialog_conf.fifo_name;
-}
 
 /* Take over run-time changes of Kamailio's settings. */
 static void take_settings(void)
@@ -105,7 +97,7 @@ static int fork_all(void)
 	if (fork_one(PROC_TIMER, "dialog timer", run_timer) < 0 ||
 	    fork_one(PROC_TIMER, "dialog sender", run_sender) < 0 ||
 	    (dlg_db_has_writer() && fork_one(PROC_TIMER, "dialog writer", run_writer) < 0) ||
-	    (fifo_wanted() && fork_one(PROC_RPC, "dialog FIFO", run_fifo) < 0)) {
+	    (mi_fifo_wanted() && fork_one(PROC_RPC, "dialog FIFO", run_fifo) < 0)) {
 		HOST_LOG(HOST_ERROR, "cannot fork");
 		return -1;
 	}
@@ -115,13 +107,8 @@ static int fork_all(void)
 /* The main process again, before it forks: privileges are dropped by now. */
 static int prepare_fork(void)
 {
-	if (dialog_load() < 0)
+	if (dialog_load() < 0 || mi_fifo_init() < 0)
 		return -1;
-	if (fifo_wanted()) {
-		if (mi_fifo_init() < 0)
-			return -1;
-		fifo_created = 1;
-	}
 	adapter_slot_watch();
 	adapter_started = 1;
 	return 0;
@@ -131,7 +118,7 @@ static int prepare_fork(void)
 
 static int init(void)
 {
-	int processes = 2 + fifo_wanted() + dlg_db_has_writer();
+	int processes = 2 + mi_fifo_wanted() + dlg_db_has_writer();
 
 	if (adapter_tm_init() < 0 || adapter_rr_init() < 0 || adapter_slot_init() < 0 ||
 	    dialog_init() < 0)
@@ -156,8 +143,7 @@ static int init_process(int rank)
 static void stop(void)
 {
 	dialog_stop();
-	if (fifo_created)
-		mi_fifo_stop();
+	mi_fifo_stop();
 }
 
 /* Setters of parameters that may be given several times. */

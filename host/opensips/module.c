@@ -16,8 +16,6 @@
 #include <stdio.h>
 #include <unistd.h>
 
-static int fifo_created;
-
 const char *host_state_dir(void)
 {
 	return working_dir ? working_dir : "/run/opensips";
@@ -42,11 +40,6 @@ static const stat_export_t statistics[] = {
 #undef X
 
 /* ---- processes of ours ---- */
-
-static int fifo_wanted(void)
-{
-	return dialog_conf.fifo_name && *dialog_conf.fifo_name;
-}
 
 /* Jobs from other processes: a new script, or the end. Waits at most so long for one; nonzero when
  * there was one. ipc_handle_all_pending_jobs() wants a socket, and this is a pipe. */
@@ -117,14 +110,7 @@ static void run_writer(int no)
 /* The main process again, before it forks: the script is read, privileges are dropped by now. */
 static int prepare_fork(void)
 {
-	if (dialog_load() < 0)
-		return -1;
-	if (fifo_wanted()) {
-		if (mi_fifo_init() < 0)
-			return -1;
-		fifo_created = 1;
-	}
-	return 0;
+	return dialog_load() < 0 || mi_fifo_init() < 0 ? -1 : 0;
 }
 
 /* What sends needs the script: for its local route. */
@@ -209,15 +195,14 @@ static int init(void)
 	if (!dialog_conf.enable_stats)
 		exports.stats = NULL;
 	processes[WRITER].no = dlg_db_has_writer() ? 1 : 0;
-	processes[FIFO].no = fifo_wanted() ? 1 : 0;
+	processes[FIFO].no = mi_fifo_wanted();
 	return 0;
 }
 
 static void stop(void)
 {
 	dialog_stop();
-	if (fifo_created)
-		mi_fifo_stop();
+	mi_fifo_stop();
 }
 
 static const dep_export_t needs = {
