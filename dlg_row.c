@@ -10,22 +10,21 @@
 /* ---- columns ---- */
 
 const struct db_column dlg_row_columns[DLG_ROW_N] = {
-#define KEY_TEXT DB_KEY_TEXT
-#define KEY_INT  DB_KEY_INT
-#define INT      DB_COL_INT
-#define TEXT     DB_COL_TEXT
 #define X(id, the_kind, param, dflt) { dflt, the_kind, DLG_ROW_##id == DLG_ROW_callid },
 #define ALIAS(id, param)
 	DLG_ROW_COLUMNS(X, ALIAS)
 #undef X
-#undef KEY_TEXT
-#undef KEY_INT
-#undef INT
-#undef TEXT
 };
 
 const char *const dlg_row_params[DLG_ROW_N] = {
 #define X(id, the_kind, param, dflt) #param,
+	DLG_ROW_COLUMNS(X, ALIAS)
+#undef X
+};
+
+/* What a bad row's log line calls them: the operator may have named the columns as he likes. */
+static const char *const names[DLG_ROW_N] = {
+#define X(id, the_kind, param, dflt) #id,
 	DLG_ROW_COLUMNS(X, ALIAS)
 #undef X
 #undef ALIAS
@@ -186,22 +185,9 @@ int dlg_row_next_pair(struct dlg_str *list, struct dlg_buf *out, struct dlg_str 
 
 /* ---- columns ---- */
 
-enum kind { KEY_TEXT, KEY_INT, INT, TEXT };
-
-static const struct column {
-	const char *name;
-	enum kind kind;
-} columns[DLG_ROW_N] = {
-#define X(id, kind, param, dflt) { #id, kind },
-#define ALIAS(id, param)
-	DLG_ROW_COLUMNS(X, ALIAS)
-#undef X
-#undef ALIAS
-};
-
-static int is_number(enum kind kind)
+static int is_number(enum db_kind kind)
 {
-	return kind == KEY_INT || kind == INT;
+	return kind == DB_KEY_INT || kind == DB_COL_INT;
 }
 
 /* In an image a column is a number, or a text behind its length. */
@@ -243,7 +229,7 @@ static int take(struct dlg_str *image, void *to, size_t size)
 	return 0;
 }
 
-static int take_value(struct dlg_str *image, enum kind kind, struct db_value *out)
+static int take_value(struct dlg_str *image, enum db_kind kind, struct db_value *out)
 {
 	uint32_t len;
 
@@ -266,7 +252,7 @@ int dlg_row_values(struct dlg_str image, struct dlg_str node, struct db_value ou
 {
 	out[DLG_ROW_node] = db_text(node);
 	for (int i = DLG_ROW_node + 1; i < DLG_ROW_N; i++) {
-		if (take_value(&image, columns[i].kind, &out[i]) < 0)
+		if (take_value(&image, dlg_row_columns[i].kind, &out[i]) < 0)
 			return -1;
 	}
 	return image.len ? -1 : 0;
@@ -291,7 +277,7 @@ static void wrong(struct reader *r, const char *what, const char *how)
 
 /* 0 or -1. A table that somebody else made may have a text of digits, but not for the key, by which
  * the row is found again. */
-static int as_number(const struct db_value *v, enum kind kind, int64_t *out)
+static int as_number(const struct db_value *v, enum db_kind kind, int64_t *out)
 {
 	uint64_t n;
 
@@ -299,7 +285,7 @@ static int as_number(const struct db_value *v, enum kind kind, int64_t *out)
 		*out = v->number;
 		return 0;
 	}
-	if (kind == KEY_INT || v->kind != DB_TEXT || dlg_str_to_u64(v->text, INT64_MAX, &n) < 0)
+	if (kind == DB_KEY_INT || v->kind != DB_TEXT || dlg_str_to_u64(v->text, INT64_MAX, &n) < 0)
 		return -1;
 	*out = (int64_t)n;
 	return 0;
@@ -311,11 +297,11 @@ static int64_t number(struct reader *r, enum dlg_row_column c, int64_t min, int6
 	int64_t n = min;
 
 	if (v->kind == DB_NULL)
-		wrong(r, columns[c].name, "is NULL");
-	else if (as_number(v, columns[c].kind, &n) < 0)
-		wrong(r, columns[c].name, "is not a number");
+		wrong(r, names[c], "is NULL");
+	else if (as_number(v, dlg_row_columns[c].kind, &n) < 0)
+		wrong(r, names[c], "is not a number");
 	else if (n < min || n > max)
-		wrong(r, columns[c].name, "is out of range");
+		wrong(r, names[c], "is out of range");
 	else
 		return n;
 	return min;
@@ -346,16 +332,16 @@ static void text(struct reader *r, enum dlg_row_column c, struct dlg_str *to)
 	const struct db_value *v = &r->values[c];
 
 	if (v->kind == DB_INT)
-		wrong(r, columns[c].name, "is not a text");
-	keep(r, v->kind == DB_TEXT ? v->text : DLG_STR_NONE, to, columns[c].name);
+		wrong(r, names[c], "is not a text");
+	keep(r, v->kind == DB_TEXT ? v->text : DLG_STR_NONE, to, names[c]);
 }
 
 static void needed(struct reader *r, enum dlg_row_column c, struct dlg_str *to)
 {
 	if (r->values[c].kind == DB_NULL)
-		wrong(r, columns[c].name, "is NULL");
+		wrong(r, names[c], "is NULL");
 	else if (r->values[c].kind == DB_TEXT && !r->values[c].text.len)
-		wrong(r, columns[c].name, "is empty");
+		wrong(r, names[c], "is empty");
 	text(r, c, to);
 }
 
@@ -537,12 +523,12 @@ static void check_pairs(struct reader *r, enum dlg_row_column c, struct dlg_str 
 	*to = v->kind == DB_TEXT ? v->text : DLG_STR_NONE;
 	for (list = *to; (got = dlg_row_next_pair(&list, &pair, &name, &value)) > 0;) {
 		if (!name.len)
-			wrong(r, columns[c].name, "has an item without a name");
+			wrong(r, names[c], "has an item without a name");
 		if (name.len > max->name || value.len > max->value || n++ == max->count)
-			wrong(r, columns[c].name, "has an item too long, or too many");
+			wrong(r, names[c], "has an item too long, or too many");
 	}
 	if (got < 0 || v->kind == DB_INT)
-		wrong(r, columns[c].name, "is malformed");
+		wrong(r, names[c], "is malformed");
 	dlg_buf_free(&pair);
 }
 

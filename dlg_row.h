@@ -16,42 +16,42 @@
 #include "dlg_str.h"
 
 /* X(id, kind, parameter, default name), in the order of the manual; ALIAS(id, parameter): the
- * spelling that OpenSIPS 1.6 really took. Kinds: KEY_TEXT, KEY_INT, INT, TEXT. */
+ * spelling that OpenSIPS 1.6 really took. Kinds: enum db_kind. */
 #define DLG_ROW_COLUMNS(X, ALIAS)                                        \
-	X(node, KEY_TEXT, node_column, "node")                           \
-	X(h_entry, KEY_INT, h_entry_column, "hash_entry")                \
-	X(h_id, KEY_INT, h_id_column, "hash_id")                         \
-	X(callid, TEXT, callid_column, "callid")                         \
-	ALIAS(callid, call_id_column)                                    \
-	X(from_uri, TEXT, from_uri_column, "from_uri")                   \
-	X(from_tag, TEXT, from_tag_column, "from_tag")                   \
-	X(to_uri, TEXT, to_uri_column, "to_uri")                         \
-	X(to_tag, TEXT, to_tag_column, "to_tag")                         \
-	X(caller_cseq, INT, caller_cseq_column, "caller_cseq")           \
-	ALIAS(caller_cseq, from_cseq_column)                             \
-	X(callee_cseq, INT, callee_cseq_column, "callee_cseq")           \
-	ALIAS(callee_cseq, to_cseq_column)                               \
-	X(caller_route, TEXT, caller_route_column, "caller_route_set")   \
-	ALIAS(caller_route, from_route_column)                           \
-	X(callee_route, TEXT, callee_route_column, "callee_route_set")   \
-	ALIAS(callee_route, to_route_column)                             \
-	X(caller_contact, TEXT, caller_contact_column, "from_contact")   \
-	ALIAS(caller_contact, from_contact_column)                       \
-	X(callee_contact, TEXT, callee_contact_column, "callee_contact") \
-	ALIAS(callee_contact, to_contact_column)                         \
-	X(caller_sock, TEXT, caller_sock_column, "caller_sock")          \
-	ALIAS(caller_sock, from_sock_column)                             \
-	X(callee_sock, TEXT, callee_sock_column, "callee_sock")          \
-	ALIAS(callee_sock, to_sock_column)                               \
-	X(state, INT, state_column, "state")                             \
-	X(start_time, INT, start_time_column, "start_time")              \
-	X(timeout, INT, timeout_column, "timeout")                       \
-	X(vars, TEXT, vars_column, "vars")                               \
-	X(profiles, TEXT, profiles_column, "profiles")                   \
-	X(script_flags, INT, script_flags_column, "script_flags")        \
-	X(dlg_flags, INT, dlg_flags_column, "dlg_flags")                 \
-	X(lifetime, INT, lifetime_column, "lifetime")                    \
-	X(legs, TEXT, legs_column, "legs")
+	X(node, DB_KEY_TEXT, node_column, "node")                               \
+	X(h_entry, DB_KEY_INT, h_entry_column, "hash_entry")                    \
+	X(h_id, DB_KEY_INT, h_id_column, "hash_id")                             \
+	X(callid, DB_COL_TEXT, callid_column, "callid")                         \
+	ALIAS(callid, call_id_column)                                           \
+	X(from_uri, DB_COL_TEXT, from_uri_column, "from_uri")                   \
+	X(from_tag, DB_COL_TEXT, from_tag_column, "from_tag")                   \
+	X(to_uri, DB_COL_TEXT, to_uri_column, "to_uri")                         \
+	X(to_tag, DB_COL_TEXT, to_tag_column, "to_tag")                         \
+	X(caller_cseq, DB_COL_INT, caller_cseq_column, "caller_cseq")           \
+	ALIAS(caller_cseq, from_cseq_column)                                    \
+	X(callee_cseq, DB_COL_INT, callee_cseq_column, "callee_cseq")           \
+	ALIAS(callee_cseq, to_cseq_column)                                      \
+	X(caller_route, DB_COL_TEXT, caller_route_column, "caller_route_set")   \
+	ALIAS(caller_route, from_route_column)                                  \
+	X(callee_route, DB_COL_TEXT, callee_route_column, "callee_route_set")   \
+	ALIAS(callee_route, to_route_column)                                    \
+	X(caller_contact, DB_COL_TEXT, caller_contact_column, "from_contact")   \
+	ALIAS(caller_contact, from_contact_column)                              \
+	X(callee_contact, DB_COL_TEXT, callee_contact_column, "callee_contact") \
+	ALIAS(callee_contact, to_contact_column)                                \
+	X(caller_sock, DB_COL_TEXT, caller_sock_column, "caller_sock")          \
+	ALIAS(caller_sock, from_sock_column)                                    \
+	X(callee_sock, DB_COL_TEXT, callee_sock_column, "callee_sock")          \
+	ALIAS(callee_sock, to_sock_column)                                      \
+	X(state, DB_COL_INT, state_column, "state")                             \
+	X(start_time, DB_COL_INT, start_time_column, "start_time")              \
+	X(timeout, DB_COL_INT, timeout_column, "timeout")                       \
+	X(vars, DB_COL_TEXT, vars_column, "vars")                               \
+	X(profiles, DB_COL_TEXT, profiles_column, "profiles")                   \
+	X(script_flags, DB_COL_INT, script_flags_column, "script_flags")        \
+	X(dlg_flags, DB_COL_INT, dlg_flags_column, "dlg_flags")                 \
+	X(lifetime, DB_COL_INT, lifetime_column, "lifetime")                    \
+	X(legs, DB_COL_TEXT, legs_column, "legs")
 
 enum dlg_row_column {
 #define X(id, kind, param, dflt) DLG_ROW_##id,
