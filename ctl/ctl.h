@@ -28,6 +28,7 @@ struct ctl_options {
 	const char *states, *caller, *callee, *callid, *profile, *columns;
 	const char *older, *younger;
 	unsigned top, interval_ms;
+	unsigned hash_size; /* of the table to be checked; 0: not to be checked against it */
 	const char *table, *node, *column_list;
 };
 extern struct ctl_options ctl_options;

@@ -206,7 +206,7 @@ static int check_row(const struct db_value *v, void *arg)
 	const char *reason;
 
 	c->rows++;
-	if (dlg_row_read(v, ctl_options.top, &row, &c->arena, &reason) < 0) {
+	if (dlg_row_read(v, ctl_options.hash_size, &row, &c->arena, &reason) < 0) {
 		c->bad++;
 		print_bad(v, reason);
 	} else if (row.state == 5) {

@@ -152,13 +152,12 @@ static void set_color(const char *when)
 	exit(CTL_USAGE);
 }
 
-static unsigned hash_size = 4096;
-
-static void set_hash_size(const char *text)
+static unsigned hash_size(const char *text)
 {
-	hash_size = (unsigned)number("hash-size", text, 0, 1 << 24);
-	if (!(hash_size & (hash_size - 1)))
-		return;
+	unsigned n = (unsigned)number("hash-size", text, 0, 1 << 24);
+
+	if (!(n & (n - 1)))
+		return n;
 	fprintf(stderr, "dlgctl: --hash-size %s: a power of two, or 0, is wanted\n", text);
 	exit(CTL_USAGE);
 }
@@ -188,7 +187,7 @@ static void set_option(enum id id, const char *value)
 	case TABLE: o->table = value; break;
 	case NODE: o->node = value; break;
 	case COLUMN_NAMES: o->column_list = value; break;
-	case HASH_SIZE: set_hash_size(value); break;
+	case HASH_SIZE: o->hash_size = hash_size(value); break;
 	default: break;
 	}
 }
@@ -265,6 +264,7 @@ static void set_defaults(void)
 		.timeout_ms = 10000,
 		.color = -1,
 		.interval_ms = 1000,
+		.hash_size = 4096,
 		.table = "dialog",
 		.node = "",
 	};
@@ -289,7 +289,5 @@ int main(int argc, char **argv)
 		return CTL_USAGE;
 	}
 	check_options(c);
-	if (c->run == ctl_db)
-		ctl_options.top = hash_size;
 	return ctl_finish_output(c->run(argc - optind - 1, argv + optind + 1));
 }
