@@ -73,8 +73,9 @@ int dialog_init(void);
  * log line. */
 int dialog_load(void);
 
-/* Exit, in the main process after all others are gone. Blocks on nothing; from now on every inbound
- * call is a no-op. Harmless when dialog_init() never ran. */
+/* Exit, in the main process after all others are gone. Saves what is not saved yet, for as long as
+ * dlg_db_handler.h says; from now on every inbound call is a no-op. Harmless when dialog_init()
+ * never ran. */
 void dialog_stop(void);
 
 /* Nonzero between a successful dialog_init() and dialog_stop(). Adapters test it first in every

@@ -171,18 +171,9 @@ static const char *copy_view(struct copier *c, struct dlg_str v)
 	return copy_text(c, v.s, v.len);
 }
 
-static const struct dlg_leg *main_leg_locked(const struct dlg_cell *dlg)
-{
-	for (const struct dlg_leg *leg = dlg->legs; leg; leg = leg->next) {
-		if (leg->state != DLG_LEG_EARLY)
-			return leg;
-	}
-	return dlg->legs;
-}
-
 static void fill_info_locked(const struct dlg_cell *dlg, struct dlg_info *out, struct copier *c)
 {
-	const struct dlg_leg *leg = main_leg_locked(dlg);
+	const struct dlg_leg *leg = dlg_hash_main_leg_locked(dlg);
 
 	out->state = dlg->state;
 	out->start_time = dlg->start_time;

@@ -29,7 +29,8 @@ int dlg_cb_wanted(const struct dlg_cell *dlg, int types);
  * functions. No lock held. */
 void dlg_cb_free(struct dlg_cb_item *list);
 
-/* Fill the API for another module (exported as DLG_BIND_NAME). */
+/* Fill the API for another module (exported as DLG_BIND_NAME). 0; -1: it was built for another
+ * version or size of the structure, or asks before dialog_init(). */
 int dlg_cb_bind(struct dlg_api *api, unsigned version, size_t size);
 
 #endif

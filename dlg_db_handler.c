@@ -167,11 +167,6 @@ struct change {
 	struct dlg_buf image;
 };
 
-static int is_answered(const struct dlg_cell *dlg)
-{
-	return dlg->state == DLG_STATE_CONFIRMED_NA || dlg->state == DLG_STATE_CONFIRMED;
-}
-
 static void note_alive_locked(struct dlg_cell *dlg, struct change *c)
 {
 	if (!dlg->mark)
@@ -199,7 +194,7 @@ static void note_end_locked(struct dlg_cell *dlg, struct change *c)
 
 static void note_locked(struct dlg_cell *dlg, struct change *c)
 {
-	if (is_answered(dlg))
+	if (dlg_state_is_answered(dlg->state))
 		note_alive_locked(dlg, c);
 	else if (dlg->state == DLG_STATE_DELETED || dlg->state == DLG_STATE_NONE)
 		note_end_locked(dlg, c);
@@ -261,7 +256,7 @@ static int behind(struct dlg_cell *dlg)
 	int ret;
 
 	dlg_hash_lock(dlg);
-	ret = dlg->db_journaled < dlg->db_copied || (is_answered(dlg) && !dlg->mark) ||
+	ret = dlg->db_journaled < dlg->db_copied || (dlg_state_is_answered(dlg->state) && !dlg->mark) ||
 	      (dlg->state == DLG_STATE_DELETED && dlg->mark);
 	dlg_hash_unlock(dlg);
 	return ret;
@@ -388,7 +383,7 @@ static struct dlg_str node_name(void)
 
 static int copy_locked(const struct dlg_cell *dlg, const struct dlg_db_mark *m, struct dlg_buf *image)
 {
-	if (!is_answered(dlg) || dlg->mark != m)
+	if (!dlg_state_is_answered(dlg->state) || dlg->mark != m)
 		return 0; /* it has just ended: the tombstone is on its way */
 	dlg_db_image_locked(dlg, image);
 	return 1;
@@ -706,7 +701,7 @@ static void rewrite_alive(struct dlg_cell *dlg, uint32_t held)
 	struct change c = { 0 };
 
 	dlg_hash_lock(dlg);
-	if (is_answered(dlg) && dlg->mark) {
+	if (dlg_state_is_answered(dlg->state) && dlg->mark) {
 		c.wanted = 1;
 		c.version = ++dlg->db_copied;
 		dlg_db_image_locked(dlg, &c.image);
@@ -890,7 +885,7 @@ static int64_t wall_ahead(void)
 static void push_answered(struct dlg_cell *dlg)
 {
 	dlg_hash_lock(dlg);
-	if (is_answered(dlg) && dlg->mark)
+	if (dlg_state_is_answered(dlg->state) && dlg->mark)
 		push_locked(dlg->mark, 0);
 	dlg_hash_unlock(dlg);
 }
@@ -1181,7 +1176,7 @@ static int has_no_mark(const struct dlg_cell *dlg)
 	int ret;
 
 	dlg_hash_lock(dlg);
-	ret = is_answered(dlg) && !dlg->mark;
+	ret = dlg_state_is_answered(dlg->state) && !dlg->mark;
 	dlg_hash_unlock(dlg);
 	return ret;
 }

@@ -36,18 +36,13 @@ static void add_caller(const struct dlg_cell *dlg, struct dlg_buf *out)
 /* The callee of a dialog whose leg was lost for want of memory: nothing is known of it. */
 static const struct dlg_leg unknown_leg;
 
-static uint32_t last_cseq(const struct dlg_leg *leg, enum dlg_dir dir)
-{
-	return leg->cseq[dir] > leg->own_cseq[dir] ? leg->cseq[dir] : leg->own_cseq[dir];
-}
-
 static void add_parties(const struct dlg_cell *dlg, const struct dlg_leg *leg, struct dlg_buf *out)
 {
 	const struct host_sock *sock = leg->sock ? leg->sock : dlg->caller_sock;
 
 	dlg_row_add_text(out, (struct dlg_str){ leg == &unknown_leg ? NULL : leg->tag, leg->tag_len });
-	dlg_row_add_number(out, last_cseq(leg, DLG_DIR_DOWNSTREAM));
-	dlg_row_add_number(out, last_cseq(leg, DLG_DIR_UPSTREAM));
+	dlg_row_add_number(out, dlg_hash_last_cseq_locked(leg, DLG_DIR_DOWNSTREAM));
+	dlg_row_add_number(out, dlg_hash_last_cseq_locked(leg, DLG_DIR_UPSTREAM));
 	dlg_row_add_text(out, dlg_hash_text(dlg, DLG_CALLER_ROUTES));
 	dlg_row_add_text(out, (struct dlg_str){ leg->route_set, leg->route_set_len });
 	dlg_row_add_text(out, (struct dlg_str){ dlg->caller_contact, dlg->caller_contact_len });
@@ -138,25 +133,14 @@ void dlg_db_image_locked(const struct dlg_cell *dlg, struct dlg_buf *out)
 
 /* ---- to a dialog ---- */
 
-static char *shared_copy(struct dlg_str v, int *failed)
-{
-	char *mem = v.len ? dlg_mem_alloc(v.len) : NULL;
-
-	if (mem)
-		memcpy(mem, v.s, v.len);
-	*failed |= v.len && !mem;
-	return mem;
-}
-
 static struct dlg_leg *make_leg(const struct dlg_row_leg *in)
 {
 	struct dlg_leg *leg = dlg_hash_leg_new(in->tag, in->route_set);
-	int failed = 0;
 
 	if (!leg)
 		return NULL;
-	leg->contact = shared_copy(in->contact, &failed);
-	if (failed) {
+	leg->contact = dlg_mem_copy(in->contact);
+	if (in->contact.len && !leg->contact) {
 		dlg_hash_leg_free(leg);
 		return NULL;
 	}

@@ -81,7 +81,7 @@ static enum dlg_reason refusal_reason(const struct dlg_cell *dlg, int code)
 }
 
 /* Of the limits, the one that was reached. */
-static enum dlg_reason limit_reason(const struct dlg_cell *dlg)
+static enum dlg_reason limit_reason_locked(const struct dlg_cell *dlg)
 {
 	if (!dlg->start_time)
 		return DLG_REASON_setup_timeout;
@@ -96,7 +96,7 @@ static enum dlg_reason reason_locked(const struct dlg_cell *dlg, enum dlg_event 
 	case DLG_EV_NEGATIVE: return refusal_reason(dlg, code);
 	case DLG_EV_GONE: return DLG_REASON_no_answer;
 	case DLG_EV_ABANDON: return DLG_REASON_abandoned;
-	case DLG_EV_TIMEOUT: return limit_reason(dlg);
+	case DLG_EV_TIMEOUT: return limit_reason_locked(dlg);
 	case DLG_EV_TERMINATE: return DLG_REASON_command;
 	default: return by == DLG_END_CALLEE ? DLG_REASON_callee : DLG_REASON_caller;
 	}
@@ -530,13 +530,10 @@ static void set_text(char **text, uint16_t *len, struct dlg_str *fresh)
  * and *lost is set: that is not the same as nothing to copy. */
 static struct dlg_str shared_copy(struct dlg_str v, int *lost)
 {
-	char *mem = v.len <= UINT16_MAX && v.len ? dlg_mem_alloc(v.len) : NULL;
+	char *mem = v.len <= UINT16_MAX ? dlg_mem_copy(v) : NULL;
 
 	*lost = v.len && !mem;
-	if (!mem)
-		return DLG_STR_NONE;
-	memcpy(mem, v.s, v.len);
-	return (struct dlg_str){ mem, v.len };
+	return mem ? (struct dlg_str){ mem, v.len } : DLG_STR_NONE;
 }
 
 static void shared_free(struct dlg_str v)
@@ -971,11 +968,6 @@ static int give_up(struct dlg_cell *dlg)
 	return -1;
 }
 
-static int is_answered(enum dlg_state state)
-{
-	return state == DLG_STATE_CONFIRMED_NA || state == DLG_STATE_CONFIRMED;
-}
-
 static int end_answered(struct dlg_cell *dlg, struct dlg_str headers, const char **why)
 {
 	unsigned failed;
@@ -1005,14 +997,14 @@ static int end_early(struct dlg_cell *dlg, struct dlg_str headers, const char **
 		follow_up(dlg, terminate(dlg), NULL);
 		return 0;
 	}
-	return is_answered(state_of(dlg)) ? end_answered(dlg, headers, why) : -1;
+	return dlg_state_is_answered(state_of(dlg)) ? end_answered(dlg, headers, why) : -1;
 }
 
 static int end_now(struct dlg_cell *dlg, struct dlg_str headers, const char **why)
 {
 	enum dlg_state state = state_of(dlg);
 
-	if (is_answered(state))
+	if (dlg_state_is_answered(state))
 		return end_answered(dlg, headers, why);
 	if (state == DLG_STATE_UNCONFIRMED || state == DLG_STATE_EARLY)
 		return end_early(dlg, headers, why);
@@ -1118,12 +1110,12 @@ static struct due due(struct dlg_cell *dlg, int may_send, int may_wait)
 	struct due due = { 0 };
 
 	dlg_hash_lock(dlg);
-	if (!may_wait && pass_on_locked(dlg))
-		due.actions = 0;
-	else if (dlg->flags & DLG_F_END_WANTED)
-		take_wish_locked(dlg, may_send, &due);
-	else
-		due.actions = limit_locked(dlg, may_send);
+	if (may_wait || !pass_on_locked(dlg)) {
+		if (dlg->flags & DLG_F_END_WANTED)
+			take_wish_locked(dlg, may_send, &due);
+		else
+			due.actions = limit_locked(dlg, may_send);
+	}
 	dlg_hash_unlock(dlg);
 	return due;
 }
@@ -1157,7 +1149,7 @@ static void report_overdue(struct dlg_cell *dlg)
  * may be their contacts that are unfit. */
 enum { BYE_TRIES = 20, BYE_WAIT_MAX_S = 4 };
 
-static uint32_t limit_of(const struct dlg_cell *dlg)
+static uint32_t limit_of_locked(const struct dlg_cell *dlg)
 {
 	return dlg->ack_by < dlg->expires ? dlg->ack_by : dlg->expires;
 }
@@ -1172,9 +1164,9 @@ static int is_worth_waiting_locked(const struct dlg_cell *dlg, uint32_t seconds)
 		return 0;
 	if (dlg->state == DLG_STATE_DELETED)
 		return dlg->end_tries < BYE_TRIES && dlg_hash_live_legs_locked(dlg, NULL, &acked);
-	if (is_answered((enum dlg_state)dlg->state) && dlg->end_tries == BYE_TRIES)
+	if (dlg_state_is_answered(dlg->state) && dlg->end_tries == BYE_TRIES)
 		return 0;
-	return dlg_timer_left(limit_of(dlg)) > seconds;
+	return dlg_timer_left(limit_of_locked(dlg)) > seconds;
 }
 
 /* Next second, and then a bit less often: it is being answered at this moment, or there was no

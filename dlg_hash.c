@@ -262,7 +262,7 @@ static void fill_texts(struct dlg_cell *dlg, const struct dlg_hash_new *in)
 }
 
 /* A cell not yet linked, or NULL: no memory, or a text beyond 64 KB. */
-static struct dlg_cell *cell_new(const struct dlg_hash_new *in)
+struct dlg_cell *dlg_hash_new_cell(const struct dlg_hash_new *in)
 {
 	struct dlg_cell *dlg;
 	size_t size = sizeof(*dlg);
@@ -285,19 +285,16 @@ static struct dlg_cell *cell_new(const struct dlg_hash_new *in)
 	dlg->caller_sock = in->caller_sock;
 	dlg->lifetime = in->lifetime;
 	fill_texts(dlg, in);
-	if (in->caller_contact.len) {
-		dlg->caller_contact = dlg_mem_alloc(in->caller_contact.len);
-		if (!dlg->caller_contact) {
-			dlg_mem_free(dlg);
-			return NULL;
-		}
-		memcpy(dlg->caller_contact, in->caller_contact.s, in->caller_contact.len);
-		dlg->caller_contact_len = (uint16_t)in->caller_contact.len;
+	dlg->caller_contact = dlg_mem_copy(in->caller_contact);
+	dlg->caller_contact_len = (uint16_t)in->caller_contact.len;
+	if (in->caller_contact.len && !dlg->caller_contact) {
+		dlg_mem_free(dlg);
+		return NULL;
 	}
 	return dlg;
 }
 
-static void cell_free(struct dlg_cell *dlg)
+void dlg_hash_discard(struct dlg_cell *dlg)
 {
 	struct dlg_leg *leg;
 
@@ -315,7 +312,7 @@ static void cell_free(struct dlg_cell *dlg)
 static void cell_destroy(struct dlg_cell *dlg)
 {
 	dlg_cb_run(dlg, DLGCB_DESTROY, NULL);
-	cell_free(dlg);
+	dlg_hash_discard(dlg);
 }
 
 struct dlg_str dlg_hash_text(const struct dlg_cell *dlg, enum dlg_text which)
@@ -361,7 +358,7 @@ static int link_locked(struct entry *e, struct dlg_cell *dlg)
 
 int dlg_hash_insert(const struct dlg_hash_new *in, enum dlg_holder holder, struct dlg_cell **out)
 {
-	struct dlg_cell *dlg = cell_new(in), *there;
+	struct dlg_cell *dlg = dlg_hash_new_cell(in), *there;
 	struct entry *e;
 	int ret;
 
@@ -376,21 +373,11 @@ int dlg_hash_insert(const struct dlg_hash_new *in, enum dlg_holder holder, struc
 		(*out)->refs[holder]++;
 	unlock(e);
 	if (ret < 1)
-		cell_free(dlg);
+		dlg_hash_discard(dlg);
 	return ret;
 }
 
 /* ---- restoring ---- */
-
-struct dlg_cell *dlg_hash_new_cell(const struct dlg_hash_new *in)
-{
-	return cell_new(in);
-}
-
-void dlg_hash_discard(struct dlg_cell *dlg)
-{
-	cell_free(dlg);
-}
 
 /* First slot whose id is not smaller. Restored ids ascend as numbers, and rows often come in
  * order, but a table that has no order of its own gives them in any. */
@@ -647,6 +634,15 @@ unsigned dlg_hash_page(struct dlg_hash_cursor *cur, struct dlg_cell **out, unsig
 
 /* ---- legs ---- */
 
+const struct dlg_leg *dlg_hash_main_leg_locked(const struct dlg_cell *dlg)
+{
+	for (const struct dlg_leg *leg = dlg->legs; leg; leg = leg->next) {
+		if (leg->state != DLG_LEG_EARLY)
+			return leg;
+	}
+	return dlg->legs;
+}
+
 struct dlg_leg *dlg_hash_leg_locked(const struct dlg_cell *dlg, struct dlg_str tag)
 {
 	for (struct dlg_leg *leg = dlg->legs; leg; leg = leg->next) {
@@ -654,15 +650,6 @@ struct dlg_leg *dlg_hash_leg_locked(const struct dlg_cell *dlg, struct dlg_str t
 			return leg;
 	}
 	return NULL;
-}
-
-static char *copy(struct dlg_str v)
-{
-	char *mem = v.len ? dlg_mem_alloc(v.len) : NULL;
-
-	if (mem)
-		memcpy(mem, v.s, v.len);
-	return mem;
 }
 
 struct dlg_leg *dlg_hash_leg_new(struct dlg_str tag, struct dlg_str route_set)
@@ -678,7 +665,7 @@ struct dlg_leg *dlg_hash_leg_new(struct dlg_str tag, struct dlg_str route_set)
 	if (tag.len)
 		memcpy(leg->tag, tag.s, tag.len);
 	leg->tag_len = (uint16_t)tag.len;
-	leg->route_set = copy(route_set);
+	leg->route_set = dlg_mem_copy(route_set);
 	leg->route_set_len = (uint16_t)route_set.len;
 	if (route_set.len && !leg->route_set) {
 		dlg_mem_free(leg);

@@ -255,7 +255,18 @@ struct dlg_str dlg_hash_text(const struct dlg_cell *dlg, enum dlg_text which);
 /* The leg with that To tag, or NULL. Entry lock held. */
 struct dlg_leg *dlg_hash_leg_locked(const struct dlg_cell *dlg, struct dlg_str tag);
 
-/* A leg not yet linked, with a copy of tag and route set; NULL without memory. No lock needed. */
+/* The last CSeq number in that direction, of the party or of us in its name. Entry lock held. */
+static inline uint32_t dlg_hash_last_cseq_locked(const struct dlg_leg *leg, enum dlg_dir dir)
+{
+	return leg->cseq[dir] > leg->own_cseq[dir] ? leg->cseq[dir] : leg->own_cseq[dir];
+}
+
+/* The leg that stands for the callee: the first one that was answered, before that the first one;
+ * NULL when there is none. Entry lock held. */
+const struct dlg_leg *dlg_hash_main_leg_locked(const struct dlg_cell *dlg);
+
+/* A leg not yet linked, with a copy of tag and route set; NULL without memory, or when one of them
+ * is longer than 64 KB. No lock needed. */
 struct dlg_leg *dlg_hash_leg_new(struct dlg_str tag, struct dlg_str route_set);
 void dlg_hash_leg_free(struct dlg_leg *leg);
 

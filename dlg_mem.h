@@ -10,6 +10,8 @@
 
 #include <stddef.h>
 
+#include "dlg_str.h"
+
 struct dlg_mem_info {
 	size_t chunks;     /* blocks held from the host */
 	size_t chunk_bytes; /* their size together */
@@ -24,6 +26,10 @@ int dlg_mem_init(void);
 /* A piece of at least `size` bytes, aligned to 8, not zeroed, or NULL. Takes and drops a leaf
  * lock. */
 void *dlg_mem_alloc(size_t size);
+
+/* A piece with a copy of `text`, without a NUL; NULL without memory, and for no text. Takes and
+ * drops a leaf lock. */
+char *dlg_mem_copy(struct dlg_str text);
 
 /* Give a piece back; NULL is fine. Takes and drops a leaf lock. */
 void dlg_mem_free(void *piece);

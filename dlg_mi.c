@@ -44,33 +44,21 @@ static void put_number(struct dlg_buf *b, const char *name, int64_t n)
 	put_field(b, (struct field){ .name = name, .number = n, .is_number = 1 }, NULL);
 }
 
-static uint32_t last_cseq(const struct dlg_leg *leg, enum dlg_dir dir)
-{
-	return leg->cseq[dir] > leg->own_cseq[dir] ? leg->cseq[dir] : leg->own_cseq[dir];
-}
-
-static int is_answered(const struct dlg_cell *dlg)
-{
-	return dlg->state == DLG_STATE_CONFIRMED_NA || dlg->state == DLG_STATE_CONFIRMED;
-}
-
 static void copy_caller_locked(const struct dlg_cell *dlg, struct dlg_buf *b)
 {
-	const struct dlg_leg *leg = dlg->legs;
+	const struct dlg_leg *leg = dlg_hash_main_leg_locked(dlg);
 
-	while (leg && leg->next && leg->state == DLG_LEG_EARLY)
-		leg = leg->next;
 	put_number(b, "state", dlg->state);
 	put_number(b, "user_flags", dlg->user_flags);
 	put_number(b, "timestart", dlg->start_time);
 	put_number(b, "timeout",
-		   is_answered(dlg) ? host_wall_s() + dlg_timer_left(dlg->expires) : 0);
+		   dlg_state_is_answered(dlg->state) ? host_wall_s() + dlg_timer_left(dlg->expires) : 0);
 	put_view(b, "callid", dlg_hash_text(dlg, DLG_CALL_ID));
 	put_view(b, "from_uri", dlg_hash_text(dlg, DLG_FROM_URI));
 	put_view(b, "to_uri", dlg_hash_text(dlg, DLG_TO_URI));
 	put_view(b, "caller_tag", dlg_hash_text(dlg, DLG_FROM_TAG));
 	put_text(b, "caller_contact", dlg->caller_contact, dlg->caller_contact_len);
-	put_number(b, "callee_cseq", leg ? last_cseq(leg, DLG_DIR_UPSTREAM) : 0);
+	put_number(b, "callee_cseq", leg ? dlg_hash_last_cseq_locked(leg, DLG_DIR_UPSTREAM) : 0);
 	put_view(b, "caller_route_set", dlg_hash_text(dlg, DLG_CALLER_ROUTES));
 	put_view(b, "caller_bind_addr", host_sock_text(dlg->caller_sock));
 }
@@ -80,7 +68,7 @@ static void copy_callee_locked(const struct dlg_leg *leg, struct dlg_buf *b)
 	put_text(b, NULL, NULL, 0);
 	put_text(b, "callee_tag", leg->tag, leg->tag_len);
 	put_text(b, "callee_contact", leg->contact, leg->contact_len);
-	put_number(b, "caller_cseq", last_cseq(leg, DLG_DIR_DOWNSTREAM));
+	put_number(b, "caller_cseq", dlg_hash_last_cseq_locked(leg, DLG_DIR_DOWNSTREAM));
 	put_text(b, "callee_route_set", leg->route_set, leg->route_set_len);
 	put_view(b, "callee_bind_addr", host_sock_text(leg->sock));
 }

@@ -111,7 +111,7 @@ struct dlg_profile_cursor {
 	void *at; /* the next value, kept in place until the walk goes on */
 };
 
-/* Copy up to `max` values and their counts to `out`, each as a struct dlg_profile_count with the
+/* Copy up to `max` values and their counts to `out`, each as a struct dlg_profile_record with the
  * bytes behind it. Returns how many; 0 at the end. Takes and drops leaf locks, each for at most 64
  * values. */
 struct dlg_profile_record {

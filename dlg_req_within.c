@@ -110,9 +110,9 @@ static void copy_target(struct dlg_buf *out, const char *s, size_t len)
  * Theirs is not touched: a request of the party itself may be on its way. When a party has used up
  * the numbers that RFC 3261 8.1.1.5 allows (below 2^31), ours are beyond: a number for the second
  * time would be a retransmission, or refused (12.2.2). */
-static uint32_t use_cseq(struct dlg_leg *leg, enum dlg_dir dir)
+static uint32_t use_cseq_locked(struct dlg_leg *leg, enum dlg_dir dir)
 {
-	uint32_t last = leg->cseq[dir] > leg->own_cseq[dir] ? leg->cseq[dir] : leg->own_cseq[dir];
+	uint32_t last = dlg_hash_last_cseq_locked(leg, dir);
 
 	leg->own_cseq[dir] = last < UINT32_MAX ? last + 1 : last;
 	return leg->own_cseq[dir];
@@ -130,8 +130,8 @@ static int take_leg_locked(struct dlg_cell *dlg, struct plan *plan)
 	leg->state = DLG_LEG_ENDING;
 	plan->leg = leg;
 	plan->taken |= (uint64_t)1 << plan->next++;
-	plan->cseq[DLG_DIR_UPSTREAM] = use_cseq(leg, DLG_DIR_UPSTREAM);
-	plan->cseq[DLG_DIR_DOWNSTREAM] = use_cseq(leg, DLG_DIR_DOWNSTREAM);
+	plan->cseq[DLG_DIR_UPSTREAM] = use_cseq_locked(leg, DLG_DIR_UPSTREAM);
+	plan->cseq[DLG_DIR_DOWNSTREAM] = use_cseq_locked(leg, DLG_DIR_DOWNSTREAM);
 	copy_target(&plan->target[DLG_DIR_UPSTREAM], dlg->caller_contact, dlg->caller_contact_len);
 	copy_target(&plan->target[DLG_DIR_DOWNSTREAM], leg->contact, leg->contact_len);
 	return 1;

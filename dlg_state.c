@@ -120,7 +120,7 @@ static void move_gauge(uint8_t from, uint8_t to)
 		__atomic_fetch_add(&counters->gauge[to], 1, __ATOMIC_RELAXED);
 }
 
-static void set_clocks(struct dlg_cell *dlg, uint32_t actions)
+static void set_clocks_locked(struct dlg_cell *dlg, uint32_t actions)
 {
 	if (actions & DLG_DO_ARM_SETUP) {
 		dlg->ack_by = UINT32_MAX;
@@ -152,7 +152,7 @@ void dlg_state_hurry_locked(struct dlg_cell *dlg)
 	dlg_timer_arm_locked(dlg, dlg_timer_after(0));
 }
 
-static void arm(struct dlg_cell *dlg, uint32_t actions)
+static void arm_locked(struct dlg_cell *dlg, uint32_t actions)
 {
 	if (actions & DLG_DO_AWAIT_ACK)
 		dlg->ack_by = ack_deadline(dlg);
@@ -178,7 +178,7 @@ void dlg_state_rearm_locked(struct dlg_cell *dlg)
 		[DLG_STATE_DELETED] = DLG_DO_ARM_LINGER,
 	};
 
-	arm(dlg, by_state[dlg->state]);
+	arm_locked(dlg, by_state[dlg->state]);
 }
 
 uint32_t dlg_state_apply_locked(struct dlg_cell *dlg, enum dlg_event event)
@@ -189,8 +189,8 @@ uint32_t dlg_state_apply_locked(struct dlg_cell *dlg, enum dlg_event event)
 		move_gauge(dlg->state, r->next);
 		dlg->state = r->next;
 	}
-	set_clocks(dlg, r->actions);
-	arm(dlg, r->actions);
+	set_clocks_locked(dlg, r->actions);
+	arm_locked(dlg, r->actions);
 	if (r->actions & DLG_DO_END)
 		dlg_profile_leave_all_locked(dlg);
 	if (r->actions & DLG_DO_COUNT_PROCESSED)

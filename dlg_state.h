@@ -21,6 +21,12 @@ enum dlg_state {
 	DLG_STATES
 };
 
+/* `state`: enum dlg_state. */
+static inline int dlg_state_is_answered(unsigned state)
+{
+	return state == DLG_STATE_CONFIRMED_NA || state == DLG_STATE_CONFIRMED;
+}
+
 enum dlg_event {
 	DLG_EV_CREATE,      /* linked into the table */
 	DLG_EV_PROVISIONAL, /* 101..199 to the INVITE on its way to the caller */
