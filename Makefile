@@ -195,8 +195,8 @@ torture:
 		DIALOG_SO=$(abspath $(B)/dialog.so) \
 		test/e2e/run -j 1 test_sip_torture test_torture test_faults test_db_outage test_sipp.Load
 
-RACE_ROUNDS = 20000
-SIM_INTERLEAVE = full
+RACE_ROUNDS ?= 20000
+SIM_INTERLEAVE ?= full
 races = $(addprefix $(B)/test/sim/,race_calls_test interleave_test)
 races: tsan $(races)
 	RACE_ROUNDS=$(RACE_ROUNDS) SIM_INTERLEAVE=$(SIM_INTERLEAVE) test/run $(race) $(races)
