@@ -188,7 +188,7 @@ class Soak(Faults, DbCase):
     def at_rest(self):
         """Shared memory in use when no transaction is left, beside what the module holds. In place of what is in use under load:
         Kamailio's allocator gives more than what was asked for (up to twice as much, or 16 kB) where that spares it a
-        split, and does so the more often the longer it runs. Hence a quarter for the module's blocks of 64 kB."""
+        split, and does so the more often the longer it runs. Hence a quarter for what the module holds in blocks."""
         self.wait_until("all transactions to be gone", lambda: host.transactions(self.proxy) == 0, 60)
         held = figures(self.proxy)["memory_held"]
         return self.proxy.shm_used() - held, held

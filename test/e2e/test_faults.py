@@ -9,7 +9,6 @@ import signal
 import sqlite3
 import threading
 import time
-import unittest
 from unittest import mock
 
 import db
@@ -167,8 +166,6 @@ class LittlePrivateMemory(FaultCase):
         print("#     answers that the host had no memory for: %d" % len(getattr(self, "refused", [])), flush=True)
 
 
-# The ends cannot tell what the host's tm loses from what the module does, and the former happens: a person has to look.
-@unittest.skipUnless(os.environ.get("FAULTS_LONG"), "in the long form only: tm itself loses a transaction now and then")
 class BadNetwork(FaultCase):
     """A fifth of all datagrams is lost and a fifth comes twice, both between the parties and the proxy."""
 
