@@ -185,15 +185,6 @@ void *dlg_mem_alloc(size_t size)
 	return class < CLASSES ? class_alloc(class) : big_alloc(size);
 }
 
-char *dlg_mem_copy(struct dlg_str text)
-{
-	char *mem = text.len ? dlg_mem_alloc(text.len) : NULL;
-
-	if (mem)
-		memcpy(mem, text.s, text.len);
-	return mem;
-}
-
 /* A piece came back to `ch`. Returns the chunk that is not needed any more, or NULL. An idle
  * class keeps exactly its home: hosts round the size of a block up to what they find, so another
  * one might not be as large. The spare goes when home is half empty, not at once: a load that
