@@ -435,7 +435,7 @@ void dlg_handlers_on_new_tx(struct host_msg *msg, struct host_tx *t)
 	    is_usable_invite(&info))
 		create(msg, ctx, &info);
 	if (!ctx->dlg)
-		dlg_match_without_route(msg, ctx, 1);
+		dlg_match_without_route(msg, ctx);
 	if (ctx->dlg)
 		attach(msg, ctx, t);
 }
@@ -846,7 +846,7 @@ void dlg_handlers_msg_end(struct host_msg *msg, struct dlg_ctx *ctx, int forward
 	int created = ctx->created;
 
 	if (forwarded && !ctx->dlg)
-		dlg_match_without_route(msg, ctx, 1);
+		dlg_match_without_route(msg, ctx);
 	dlg = ctx->dlg;
 	if (forwarded && !dlg)
 		lift_ack_limit(msg, ctx);
@@ -881,7 +881,7 @@ static struct current current(struct host_msg *msg)
 		return own;
 	ctx = host_ctx(msg);
 	if (ctx)
-		dlg_match_without_route(msg, ctx, 0);
+		dlg_match_without_route(msg, ctx);
 	if (ctx && ctx->dlg)
 		return (struct current){ ctx->dlg, ctx->leg, (enum dlg_dir)ctx->dir,
 					 (enum host_method)ctx->method, ctx->created };
@@ -930,7 +930,7 @@ int dlg_handlers_validate(struct host_msg *msg)
 
 	if (!ctx)
 		return -1;
-	dlg_match_without_route(msg, ctx, 0);
+	dlg_match_without_route(msg, ctx);
 	return dlg_match_validate(msg, ctx);
 }
 

@@ -78,8 +78,9 @@ void dlg_handlers_on_tx_event(struct dlg_tx *tx, enum dlg_tx_event event, struct
 void dlg_handlers_msg_end(struct host_msg *msg, struct dlg_ctx *ctx, int forwarded);
 
 /* The current dialog, or NULL: of the request, else of the current transaction (branch, reply,
- * failure routes). Borrowed: it is held until the message ends. Requests without any Route are
- * matched here in modes 1 and 2. *dir (may be NULL) gets the direction of the request. */
+ * failure routes). Borrowed: it is held until the message ends. In modes 1 and 2 a request that
+ * loose_route() has not matched yet is matched here. *dir (may be NULL) gets the direction of the
+ * request. */
 struct dlg_cell *dlg_handlers_current(struct host_msg *msg, enum dlg_dir *dir);
 
 /* $DLG_status: the state after the request in hand, should it pass; 0 without a dialog. */

@@ -209,19 +209,9 @@ struct dlg_cell *dlg_match_stray_ack(struct host_msg *msg, const struct dlg_ctx 
 	return NULL;
 }
 
-static int has_route(struct host_msg *msg)
+void dlg_match_without_route(struct host_msg *msg, struct dlg_ctx *ctx)
 {
-	struct host_walk walk = { 0 };
-	struct dlg_str body;
-
-	return host_msg_header(msg, HOST_ROUTE, &walk, &body) == 0;
-}
-
-void dlg_match_without_route(struct host_msg *msg, struct dlg_ctx *ctx, int last_chance)
-{
-	if (ctx->searched || dialog_conf.dlg_match_mode == DIALOG_DID_ONLY)
-		return;
-	if (last_chance || !has_route(msg))
+	if (!ctx->searched && dialog_conf.dlg_match_mode != DIALOG_DID_ONLY)
 		dlg_match_request(msg, ctx, NULL);
 }
 

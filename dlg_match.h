@@ -23,10 +23,11 @@ unsigned dlg_match_count_routes(struct host_msg *msg, enum host_header name,
  * is malformed, unknown or of another call is counted. */
 void dlg_match_request(struct host_msg *msg, struct dlg_ctx *ctx, const struct dlg_str *cookie);
 
-/* Modes 1 and 2 know requests that carry no Route of ours. While the script runs only those
- * without any Route are looked up, for the others loose_route() may come yet; when the request
- * is forwarded (`last_chance`), all. */
-void dlg_match_without_route(struct host_msg *msg, struct dlg_ctx *ctx, int last_chance);
+/* Modes 1 and 2 know requests that carry no Route of ours, or one that lost its parameters, of
+ * which rr may not tell. They are looked up once, by their SIP elements, when somebody first asks:
+ * nothing that the script was told to have no dialog changes one. loose_route() may come yet, and
+ * then goes by the cookie. */
+void dlg_match_without_route(struct host_msg *msg, struct dlg_ctx *ctx);
 
 /* The dialog of a caller's ACK with a Route of ours that was forwarded without having matched:
  * somebody on the way took the cookie away. Held as DLG_BY_MESSAGE; NULL for other messages and for

@@ -154,6 +154,13 @@ class Match:
             c.hangup()
         self.wait_state(c, DELETED)
 
+    def test_route_that_rr_does_not_tell_of(self):
+        c = self.up_call()
+        want = NULL if self.needs_route else "4"
+        self.check("ours without parameters", ["<sip:%s>" % self.proxy.addr], want, c)
+        self.check("somebody else's", ["<sip:%s;lr>" % c.b_contact.split("@")[1]], want, c)
+        c.hangup()
+
     def test_ack_without_route(self):
         c = self.call().setup(ack=False)
         c.send("ACK", cseq=c.inv.cseq, routes=[], headers=[["X-Direct", "yes"]])

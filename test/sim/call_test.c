@@ -1141,6 +1141,77 @@ START_TEST(requests_without_route_are_matched_in_modes_1_and_2)
 }
 END_TEST
 
+static const char stranger[] = "<sip:192.0.2.66;lr>";
+
+START_TEST(requests_that_rr_does_not_tell_of_are_matched_in_modes_1_and_2)
+{
+	start();
+	sim_talk(&call);
+	check_modes("bare Route", (struct sim_request){ .bare_route = 1 }, (int[]){ 0, 4, 4 });
+	check_modes("a stranger's", (struct sim_request){ .only_route = stranger },
+		    (int[]){ 0, 4, 4 });
+	ck_assert_int_eq(validates((struct sim_request){ .method = HOST_BYE, .bare_route = 1 }), 1);
+	finish();
+}
+END_TEST
+
+/* The script of manual 1.6.2: if ($DLG_status != NULL && !validate_dialog()), 403. */
+static struct sim_result as_in_the_manual(struct sim_request r)
+{
+	return matches(r) ? checked(r) : request(r);
+}
+
+START_TEST(no_route_leads_around_validate_dialog)
+{
+	struct sim_request bogus[] = {
+		{ .method = HOST_BYE, .cseq = 1, .only_route = stranger },
+		{ .method = HOST_BYE, .cseq = 99, .only_route = stranger },
+		{ .method = HOST_BYE, .cseq = 1, .bare_route = 1 },
+		{ .method = HOST_BYE, .cseq = 1, .no_route = 1 },
+	};
+
+	start();
+	sim_talk(&call);
+	for (int mode = 1; mode < 3; mode++) {
+		dialog_conf.dlg_match_mode = mode;
+		for (size_t i = 0; i < sizeof(bogus) / sizeof(bogus[0]); i++) {
+			free_tx(as_in_the_manual(bogus[i]));
+			step(4);
+		}
+	}
+	free_tx(as_in_the_manual((struct sim_request){ .method = HOST_BYE, .bare_route = 1 }));
+	step(5);
+	finish();
+}
+END_TEST
+
+START_TEST(loose_route_goes_by_the_cookie_whatever_was_found_before)
+{
+	struct sim_call other;
+	struct host_msg *msg;
+
+	start();
+	dialog_conf.dlg_match_mode = 1;
+	sim_talk(&call);
+	other = call; /* the same call once more: only the cookie tells which one */
+	sim_talk(&other);
+	for (int i = 0; i < 2; i++) {
+		struct sim_call *c = i ? &other : &call;
+		struct sim_request r = { .method = HOST_OTHER, .dir = DLG_DIR_DOWNSTREAM };
+
+		msg = sim_request_msg(c, &r);
+		ck_assert_int_eq(dlg_handlers_status(msg), 4);
+		sim_on_route(msg);
+		ck_assert_ptr_eq(dlg_handlers_current(msg, NULL), sim_peek(c));
+		sim_msg_end(msg, 0);
+		sim_msg_free(msg);
+	}
+	sim_within(&other, HOST_BYE, DLG_DIR_DOWNSTREAM, 0, 200);
+	sim_within(&call, HOST_BYE, DLG_DIR_DOWNSTREAM, 0, 200);
+	finish();
+}
+END_TEST
+
 START_TEST(forged_requests_change_nothing_even_when_relayed)
 {
 	struct sim_request forged[] = {
@@ -1977,6 +2048,9 @@ int main(void)
 			    d25_mode_1_falls_back_on_a_malformed_cookie,
 			    tags_and_call_id_must_always_agree,
 			    requests_without_route_are_matched_in_modes_1_and_2,
+			    requests_that_rr_does_not_tell_of_are_matched_in_modes_1_and_2,
+			    no_route_leads_around_validate_dialog,
+			    loose_route_goes_by_the_cookie_whatever_was_found_before,
 			    forged_requests_change_nothing_even_when_relayed,
 			    mode_2_adds_no_cookie,
 			    lifetime_ends_a_call_and_is_counted,

@@ -65,23 +65,36 @@ static void set_parties(struct host_msg *msg, struct sim_call *call, const struc
 		    or (r->contact, up ? call->leg[r->leg].contact : call->contact));
 }
 
+/* The parameters of our Route. */
+static void set_route_params(struct host_msg *msg, const struct sim_call *call,
+			     const struct sim_request *r)
+{
+	const char *cookie = or (r->cookie, call->pass[r->pass].cookie);
+
+	if (r->bare_route)
+		return;
+	if (*cookie)
+		sim_msg_set(msg, SIM_ROUTE_PARAMS, "lr;ftag=%s;did=%s", call->from_tag, cookie);
+	else
+		sim_msg_set(msg, SIM_ROUTE_PARAMS, "lr;ftag=%s", call->from_tag);
+}
+
 /* Route headers as RFC 3261 12.2.1.1 makes them from what was recorded. */
 static void set_routes(struct host_msg *msg, struct sim_call *call, const struct sim_request *r)
 {
 	const struct sim_pass *pass = &call->pass[r->pass];
 	const char *foreign = or (r->routes, r->dir == DLG_DIR_UPSTREAM ? call->routes
 									: call->leg[r->leg].routes);
-	const char *cookie = or (r->cookie, pass->cookie);
 	int i = 0;
 
-	if (r->no_route || !pass->record_routes)
+	if (r->only_route)
+		sim_msg_set(msg, SIM_ROUTE, "%s", r->only_route);
+	if (r->only_route || r->no_route || !pass->record_routes)
 		return;
-	if (*cookie)
-		sim_msg_set(msg, SIM_ROUTE_PARAMS, "lr;ftag=%s;did=%s", call->from_tag, cookie);
-	else
-		sim_msg_set(msg, SIM_ROUTE_PARAMS, "lr;ftag=%s", call->from_tag);
+	set_route_params(msg, call, r);
 	for (; i < pass->record_routes && !r->strict; i++)
-		sim_msg_set(msg, SIM_ROUTE + i, "<sip:127.0.0.1:506%d;%.*s>", i,
+		sim_msg_set(msg, SIM_ROUTE + i, "<sip:127.0.0.1:506%d%s%.*s>", i,
+			    r->bare_route ? "" : ";",
 			    DLG_STR_ARG(msg->field[SIM_ROUTE_PARAMS]));
 	msg->own_routes = r->strict ? -1 : i;
 	if (*foreign)

@@ -72,6 +72,8 @@ struct sim_request {
 	const char *contact, *ruri, *cookie, *call_id, *from_tag, *to_tag;
 	const char *routes;          /* of foreign proxies behind ours */
 	int no_route;                /* no Route header at all */
+	int bare_route;              /* ours has lost all its parameters */
+	const char *only_route;      /* the only Route, somebody else's */
 	int strict;                  /* behind a strict router: ours came as Request-URI */
 	const char *timeout;         /* value of $avp(timeout) */
 	int retransmission;

@@ -785,7 +785,8 @@ int host_rr_add(struct host_msg *msg, struct dlg_str param)
 
 void sim_on_route(struct host_msg *msg)
 {
-	dlg_handlers_on_route(msg, field(msg, SIM_ROUTE_PARAMS));
+	if (field(msg, SIM_ROUTE_PARAMS).len)
+		dlg_handlers_on_route(msg, field(msg, SIM_ROUTE_PARAMS));
 }
 
 /* ---- requests sent by the engine ---- */

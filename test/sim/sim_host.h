@@ -176,7 +176,8 @@ unsigned sim_txs_holding(void);
  * the one before. */
 struct host_tx *sim_tx_enter(struct host_tx *t);
 
-/* dlg_handlers_on_route() as the record-route module calls it. */
+/* dlg_handlers_on_route() as the record-route module calls it: not for a Route without
+ * parameters. */
 void sim_on_route(struct host_msg *msg);
 
 /* ---- requests sent by the engine ---- */
