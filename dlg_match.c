@@ -199,8 +199,7 @@ struct dlg_cell *dlg_match_stray_ack(struct host_msg *msg, const struct dlg_ctx 
 	struct search s = { .info = &info };
 	struct dlg_cell *dlg;
 
-	if (!ctx->searched || ctx->dlg || ctx->attached || host_msg_info(msg, &info) < 0 ||
-	    info.method != HOST_ACK)
+	if (ctx->dlg || ctx->attached || host_msg_info(msg, &info) < 0 || info.method != HOST_ACK)
 		return NULL;
 	dlg = find_by_elements(msg, &s);
 	if (dlg && s.dir == DLG_DIR_DOWNSTREAM)

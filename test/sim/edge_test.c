@@ -221,16 +221,13 @@ START_TEST(requests_before_the_ack_restart_the_lifetime_but_not_the_ack_limit)
 }
 END_TEST
 
-START_TEST(an_ack_that_lost_its_cookie_lifts_the_ack_limit)
+static void ack_lifts_the_limit(struct sim_request ack)
 {
 	start();
 	sim_invite(&call);
 	sim_answer(&call, 0, 200);
 	sim_gone(&call);
-	sim_step(&call,
-		 &(struct sim_request){
-			 .method = HOST_ACK, .dir = DLG_DIR_DOWNSTREAM, .cookie = "" },
-		 &sim_usual);
+	sim_step(&call, &ack, &sim_usual);
 	expect(3); /* mode 0 asks for the cookie */
 	sim_run(ACK_LIMIT + 5);
 	expect(3);
@@ -238,6 +235,26 @@ START_TEST(an_ack_that_lost_its_cookie_lifts_the_ack_limit)
 	expect(5);
 	ck_assert_uint_eq(expired(), 1);
 	finish();
+}
+
+START_TEST(an_ack_that_lost_its_cookie_lifts_the_ack_limit)
+{
+	ack_lifts_the_limit((struct sim_request){
+		.method = HOST_ACK, .dir = DLG_DIR_DOWNSTREAM, .cookie = "" });
+}
+END_TEST
+
+START_TEST(an_ack_that_lost_all_parameters_lifts_the_ack_limit)
+{
+	ack_lifts_the_limit((struct sim_request){
+		.method = HOST_ACK, .dir = DLG_DIR_DOWNSTREAM, .bare_route = 1 });
+}
+END_TEST
+
+START_TEST(an_ack_that_lost_its_route_lifts_the_ack_limit)
+{
+	ack_lifts_the_limit((struct sim_request){
+		.method = HOST_ACK, .dir = DLG_DIR_DOWNSTREAM, .no_route = 1 });
 }
 END_TEST
 
@@ -1476,6 +1493,8 @@ int main(void)
 			    a_bye_on_the_leg_without_ack_leaves_the_other_as_it_is,
 			    requests_before_the_ack_restart_the_lifetime_but_not_the_ack_limit,
 			    an_ack_that_lost_its_cookie_lifts_the_ack_limit,
+			    an_ack_that_lost_all_parameters_lifts_the_ack_limit,
+			    an_ack_that_lost_its_route_lifts_the_ack_limit,
 			    a_record_route_of_another_branch_sets_no_ack_limit,
 			    an_ack_of_the_callee_acknowledges_nothing,
 			    an_ack_of_the_callee_keeps_no_leg,
