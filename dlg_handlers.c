@@ -378,6 +378,17 @@ static int is_usable_invite(const struct host_info *info)
 	       info->cseq <= INT32_MAX;
 }
 
+/* A failure route, which may call a request route, sees a copy without a slot. */
+static int is_created(struct host_msg *msg, const struct dlg_ctx *ctx)
+{
+	const struct dlg_tx *tx;
+
+	if (ctx)
+		return ctx->created;
+	tx = host_tx_of(msg);
+	return tx && tx->initial;
+}
+
 int dlg_handlers_create(struct host_msg *msg)
 {
 	struct dlg_ctx *ctx = host_ctx(msg);
@@ -385,10 +396,10 @@ int dlg_handlers_create(struct host_msg *msg)
 	struct host_tx *t;
 	int ret;
 
+	if (is_created(msg, ctx))
+		return 1;
 	if (!ctx)
 		return -1;
-	if (ctx->created)
-		return 1;
 	if (host_msg_info(msg, &info) < 0 || !is_usable_invite(&info)) {
 		HOST_LOG(HOST_DEBUG,
 			 "not an initial INVITE with Call-ID, CSeq and From tag: no dialog");

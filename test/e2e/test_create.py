@@ -86,6 +86,24 @@ SWITCH = """
 """ % {"yes": say("created"), "no": say("refused")}
 
 
+class CreateInFailureRoute(ProxyCase):
+    """create_dialog() in a request route that a failure route calls."""
+
+    seconds = 10
+    hooks = {"initial": 'record_route();\n\tif (!is_present_hf("X-Untracked")) create_dialog();', "failure": "route(AGAIN);"}
+    options = {"extra": "route[AGAIN] {\n\tif (create_dialog()) { %s } else { %s }\n}\n"
+               % (say("again created"), say("again refused"))}
+
+    def test_true_for_a_dialog_that_exists(self):
+        for headers, result in ([], "created"), ([["X-Untracked", "1"]], "refused"):
+            c = self.call()
+            c.ring(headers=headers)
+            c.answer(486)
+            c.got(486)
+            self.said(c, "again " + result)
+        self.assertStats(processed=1, failed=1)
+
+
 class Create(ProxyCase):
     seconds = 25
     params = {"dlg_flag": 4}

@@ -584,6 +584,38 @@ START_TEST(the_same_call_with_a_new_cseq_is_a_new_dialog)
 }
 END_TEST
 
+static int create_in_failure_route(struct host_tx *t)
+{
+	static const struct dialog_arg no_args[DIALOG_ARGS_MAX];
+	int ret;
+
+	sim_tx_enter(t);
+	ret = dialog_fn_create_dialog(t->req, no_args);
+	sim_tx_enter(NULL);
+	return ret;
+}
+
+START_TEST(a_failure_route_is_told_that_the_dialog_exists)
+{
+	struct sim_script untracked = { .create = SIM_CREATE_NONE, .record_route = 1 };
+	struct sim_request invite = { .method = HOST_INVITE, .initial = 1 };
+	struct sim_result res;
+	struct sim_call other;
+
+	start();
+	ck_assert_int_eq(create_in_failure_route(sim_invite(&call)), 1);
+	sim_call_init(&other, 2);
+	res = sim_step(&other, &invite, &untracked);
+	ck_assert_int_eq(create_in_failure_route(res.tx), -1);
+	sim_answer(&call, 0, 200);
+	sim_ack(&call, 0);
+	res = request((struct sim_request){ .method = HOST_INVITE });
+	ck_assert_int_eq(create_in_failure_route(res.tx), -1); /* a re-INVITE is none to create one */
+	ck_assert_uint_eq(dialog_stat_processed_dialogs(), 1);
+	finish();
+}
+END_TEST
+
 START_TEST(only_initial_invites_create_dialogs)
 {
 	struct sim_request bad[] = {
@@ -2025,6 +2057,7 @@ int main(void)
 			    a_retransmitted_invite_creates_no_second_dialog,
 			    two_workers_with_the_same_invite_create_one_dialog,
 			    the_same_call_with_a_new_cseq_is_a_new_dialog,
+			    a_failure_route_is_told_that_the_dialog_exists,
 			    only_initial_invites_create_dialogs,
 			    without_record_route_the_call_lives_until_its_lifetime,
 			    d03_ids_beyond_31_bits_go_on,
