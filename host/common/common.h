@@ -133,6 +133,10 @@ void adapter_text_free(struct adapter_text *t);
 int adapter_text_get(struct host_msg *msg, struct adapter_text *t, struct dlg_str *out,
 		     int *is_null);
 
+/* The number that a value is. The hosts' integers have 32 bits and a sign: of $DLG_flags with flag
+ * 31 the int is negative, and the host's text is not. */
+int64_t adapter_number(const pv_value_t *v);
+
 /* An output variable the host has parsed, which it keeps; NULL when it is none to write to. */
 struct host_var *adapter_var_of_spec(const pv_spec_t *spec);
 

@@ -79,7 +79,7 @@ static void read_value(const pv_value_t *val, struct dialog_value *out)
 		return;
 	if (val->flags & PV_TYPE_INT || !(val->flags & PV_VAL_STR)) {
 		out->kind = DIALOG_INT;
-		out->number = val->ri;
+		out->number = adapter_number(val);
 	} else {
 		out->kind = DIALOG_TEXT;
 		out->text = adapter_view(val->rs);

@@ -12,10 +12,20 @@ struct host_var {
 	char number[24]; /* an integer value, printed */
 };
 
-static struct dlg_str print_number(char out[24], long n)
+static struct dlg_str print_number(char out[24], int64_t n)
 {
-	snprintf(out, 24, "%ld", n);
+	snprintf(out, 24, "%lld", (long long)n);
 	return dlg_str_of(out);
+}
+
+int64_t adapter_number(const pv_value_t *v)
+{
+	uint64_t n;
+
+	if (v->ri < 0 && v->flags & PV_VAL_STR &&
+	    dlg_str_to_u64(adapter_view(v->rs), UINT32_MAX, &n) == 0 && (int)n == v->ri)
+		return (int64_t)n;
+	return v->ri;
 }
 
 /* ---- one variable ---- */
@@ -26,8 +36,9 @@ static int value_text(const pv_value_t *v, char number[24], struct dlg_str *out)
 {
 	if (v->flags & PV_VAL_NULL || !(v->flags & (PV_VAL_STR | PV_VAL_INT)))
 		return -1;
-	*out = v->flags & PV_TYPE_INT || !(v->flags & PV_VAL_STR) ? print_number(number, v->ri) :
-								    adapter_view(v->rs);
+	*out = v->flags & PV_TYPE_INT || !(v->flags & PV_VAL_STR) ?
+		       print_number(number, adapter_number(v)) :
+		       adapter_view(v->rs);
 	return 0;
 }
 

@@ -151,6 +151,12 @@ class Flags(ProxyCase):
 	if (is_present_hf("X-Text")) $DLG_flags = "abc";
 	if (is_present_hf("X-Set")) set_dlg_flag("7");
 	if (is_present_hf("X-Reset")) reset_dlg_flag("7");
+	if (is_present_hf("X-Copy")) {
+		$dlg_val(assigned) = $DLG_flags;
+		store_dlg_value("stored", "$DLG_flags");
+		store_dlg_value("in $DLG_flags", "x$DLG_flags");
+		$dlg_val($DLG_flags) = "name";
+	}
 	if (is_dlg_flag_set("7")) { %s } else { %s }
 """ % (say("seven set $rm"), say("seven clear $rm")) + pv_at("seq"),
     }
@@ -164,6 +170,15 @@ class Flags(ProxyCase):
         self.assertEqual(self.dialog(c)["user_flags"], str(self.BASE | 1 << 10))
         self.said(c, "first clear")
         self.said(c, "then set")
+        c.hangup()
+
+    def test_flag_31_in_values_and_arguments(self):
+        c = self.call().setup()
+        c.exchange("INFO", headers=[["X-Flags", "-2147483648"]])
+        c.exchange("INFO", headers=[["X-Copy", "1"]])
+        got = dict(v.split(" = ", 1) for n, v in self.dialog(c, "dlg_list_ctx")["context"] if n == "value")
+        self.assertEqual(got, {"assigned": "2147483648", "stored": "2147483648", "in 2147483648": "x2147483648",
+                               "2147483648": "name"})
         c.hangup()
 
     def test_flags_live_with_the_dialog(self):
