@@ -91,8 +91,7 @@ uint64_t dlg_state_uptime(void)
 
 uint32_t dlg_state_active(void)
 {
-	return __atomic_load_n(&counters->gauge[DLG_STATE_CONFIRMED_NA], __ATOMIC_RELAXED) +
-	       __atomic_load_n(&counters->gauge[DLG_STATE_CONFIRMED], __ATOMIC_RELAXED);
+	return __atomic_load_n(&counters->active, __ATOMIC_RELAXED);
 }
 
 const struct dlg_rule *dlg_state_rule(enum dlg_state state, enum dlg_event event)
@@ -114,6 +113,10 @@ void dlg_state_count(uint64_t *total)
 
 static void move_gauge(uint8_t from, uint8_t to)
 {
+	int more = dlg_state_is_answered(to) - dlg_state_is_answered(from);
+
+	if (more)
+		__atomic_fetch_add(&counters->active, (uint32_t)more, __ATOMIC_RELAXED);
 	if (from != DLG_STATE_NONE)
 		__atomic_fetch_sub(&counters->gauge[from], 1, __ATOMIC_RELAXED);
 	if (to != DLG_STATE_NONE)

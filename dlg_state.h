@@ -132,6 +132,7 @@ enum dlg_reason {
  * start. */
 struct dlg_counters {
 	uint32_t gauge[DLG_STATES];
+	uint32_t active;    /* in states 3 and 4: not their sum, so that no ACK shows in it */
 	uint64_t processed; /* dialogs created */
 	uint64_t restored;  /* read from the database at start */
 	uint64_t failed;    /* negative final answer to the INVITE */

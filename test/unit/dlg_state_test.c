@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "../../dlg_state.h"
 
+#include <pthread.h>
+
 #include "../../dlg_hash.h"
 #include "../sim/sim_host.h"
 #include "unit.h"
@@ -161,6 +163,44 @@ START_TEST(gauges_follow_every_walk_through_the_table)
 }
 END_TEST
 
+enum { ACKS = 200000 };
+static int acks_done;
+
+/* A call with two callees: one hangs up before the other's ACK, again and again. */
+static void *to_and_fro(void *arg)
+{
+	struct dlg_cell *dlg = arg;
+
+	for (int i = 0; i < ACKS; i++) {
+		dlg_hash_lock(dlg);
+		dlg_state_apply_locked(dlg, i & 1 ? DLG_EV_BYE_NO_ACK : DLG_EV_ACK);
+		dlg_hash_unlock(dlg);
+	}
+	__atomic_store_n(&acks_done, 1, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+START_TEST(an_ack_does_not_show_in_the_number_of_active_calls)
+{
+	struct dlg_hash_new in = { .call_id = DLG_STR("c"), .from_tag = DLG_STR("f"),
+				   .lifetime = 10 };
+	unsigned wrong = 0;
+	struct dlg_cell *dlg;
+	pthread_t thread;
+
+	ck_assert_int_eq(sim_start(2), 0);
+	ck_assert_int_eq(dlg_hash_insert(&in, DLG_BY_LOCAL, &dlg), 1);
+	dlg_hash_lock(dlg);
+	dlg_state_apply_locked(dlg, DLG_EV_SUCCESS);
+	dlg_hash_unlock(dlg);
+	ck_assert_int_eq(pthread_create(&thread, NULL, to_and_fro, dlg), 0);
+	while (!__atomic_load_n(&acks_done, __ATOMIC_ACQUIRE))
+		wrong += dlg_state_active() != 1;
+	ck_assert_int_eq(pthread_join(thread, NULL), 0);
+	ck_assert_uint_eq(wrong, 0);
+}
+END_TEST
+
 int main(void)
 {
 	return unit_run("dlg_state",
@@ -169,6 +209,7 @@ int main(void)
 				    the_end_is_final, states_go_back_in_one_case_only,
 				    every_state_ends_by_its_timer,
 				    each_end_lingers_and_is_told_once, names_are_never_null,
-				    gauges_follow_every_walk_through_the_table, NULL },
+				    gauges_follow_every_walk_through_the_table,
+				    an_ack_does_not_show_in_the_number_of_active_calls, NULL },
 			20);
 }
