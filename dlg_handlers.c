@@ -451,6 +451,19 @@ void dlg_handlers_on_new_tx(struct host_msg *msg, struct host_tx *t)
 		attach(msg, ctx, t);
 }
 
+void dlg_handlers_on_resume(struct host_msg *msg)
+{
+	struct dlg_ctx *ctx = host_ctx(msg);
+	const struct dlg_tx *tx = host_tx_of(msg);
+
+	if (!ctx || !tx)
+		return;
+	dlg_hash_hold(tx->dlg, DLG_BY_MESSAGE);
+	*ctx = (struct dlg_ctx){ .dlg = tx->dlg, .leg = tx->leg, .dir = tx->dir, .method = tx->method,
+				 .created = tx->initial, .searched = 1, .attached = 1,
+				 .cseq = tx->cseq };
+}
+
 /* ---- sequential requests take effect ---- */
 
 /* What a request means for the dialog once it passes. Entry lock held. */

@@ -61,6 +61,10 @@ int dlg_handlers_create(struct host_msg *msg);
  * no callback runs. */
 void dlg_handlers_on_new_tx(struct host_msg *msg, struct host_tx *t);
 
+/* A request that was suspended goes on, in a new slot, and its transaction is the current one: what
+ * that knows of it is known again. No lock held. */
+void dlg_handlers_on_resume(struct host_msg *msg);
+
 /* A request has a Route entry of ours on top: match by cookie or SIP elements (manual 1.5.10).
  * `params`: its URI parameters, of a pair those of either, because record_route() puts the cookie
  * in both. Makes the dialog current. */

@@ -99,8 +99,8 @@ static int before_failure_route(struct sip_msg *msg, unsigned flags, void *param
 {
 	(void)flags;
 	(void)param;
-	if (adapter_tm_resumed())
-		new_slot(msg);
+	if (adapter_tm_resumed() && new_slot(msg) && dialog_running())
+		dlg_handlers_on_resume((struct host_msg *)msg);
 	return 1;
 }
 

@@ -61,17 +61,22 @@ class TransactionFirst(ProxyCase):
         self.wait_state(c, DELETED)
 
 
+SUSPEND = 'if (is_present_hf("X-Async")) { %s exit; }' % dialect(
+    kamailio='async_task_route("RESUMED");', opensips="async(usleep(1000), RESUMED);")
+RESUMED = dialect(kamailio="async_workers=2\n", opensips="") + "route[RESUMED] {\n\t%s\troute(RELAY);\n\texit;\n}\n"
+
+
 class Suspended(ProxyCase):
     """Requests that another process goes on with, loose_route() included."""
 
     seconds = 8
     options = {
         "modules": dialect(kamailio=("async",), opensips=()),
-        "extra": dialect(kamailio="async_workers=2\n", opensips="") + "route[RESUMED] {\n\tloose_route();\n\t%s\tif (is_present_hf(\"X-No\")) { t_reply(\"404\", \"No\"); exit; }\n"
-                 "\troute(RELAY);\n\texit;\n}\n" % say("resumed $rm $DLG_status $DLG_dir"),
+        "extra": RESUMED % (
+            "loose_route();\n\t%s\tif (is_present_hf(\"X-No\")) { t_reply(\"404\", \"No\"); exit; }\n"
+            % say("resumed $rm $DLG_status $DLG_dir")),
     }
-    hooks = {"first": 'if (is_present_hf("X-Async")) { %s exit; }' % dialect(
-        kamailio='async_task_route("RESUMED");', opensips="async(usleep(1000), RESUMED);")}
+    hooks = {"first": SUSPEND}
     later = (["X-Async", "yes"],)
 
     def test_bye(self):
@@ -100,6 +105,28 @@ class Suspended(ProxyCase):
         self.assertEqual(self.dialog(c)["caller_contact"], moved)
         c.hangup(headers=self.later)
         self.wait_state(c, DELETED)
+
+
+class SuspendedLater(ProxyCase):
+    """Requests that had their dialog already when they were suspended."""
+
+    seconds = 8
+    options = {
+        "modules": Suspended.options["modules"],
+        "extra": RESUMED % (
+            "if (has_totag()) {\n\t\tif (!validate_dialog()) { t_reply(\"403\", \"Forged\"); exit; }\n"
+            "\t} else if (!create_dialog()) {\n\t\tt_reply(\"480\", \"No dialog\");\n\t\texit;\n\t}\n"),
+    }
+    hooks = {"initial": "record_route();\n\tcreate_dialog();\n\t" + SUSPEND, "seq": SUSPEND}
+
+    def test_call(self):
+        c = self.call().setup(headers=Suspended.later)
+        self.wait_state(c, CONFIRMED)
+        c.exchange("INFO", headers=Suspended.later)
+        c.refused("INFO", cseq=1, headers=Suspended.later)
+        c.hangup(headers=Suspended.later)
+        self.wait_state(c, DELETED)
+        self.assertStats(processed=1)
 
 
 class Unreachable(ProxyCase):

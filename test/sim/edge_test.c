@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Corners that a review found wrong once: forks of which only one leg is acknowledged, requests
  * and replies that cross what the proxy itself sends, contacts that are out of date, unfit or not
- * confirmed yet, modules that end a call from inside an event, floods, numbers out of range. */
+ * confirmed yet, requests that are suspended, modules that end a call from inside an event, floods,
+ * numbers out of range. */
 #include "../../dlg_cb.h"
 #include "../unit/unit.h"
 #include "sim_audit.h"
@@ -683,6 +684,61 @@ START_TEST(blanks_around_a_contact_are_no_part_of_it)
 	sim_invite(&call);
 	sim_reply_from(&call, call.pass[0].invite, 0, 200, " " NEW_BOB "\t");
 	check_contacts(call.contact, NEW_BOB);
+	finish();
+}
+END_TEST
+
+/* ---- requests that are suspended, and go on in another process ---- */
+
+static struct host_tx *suspended;
+
+static void suspend(struct host_msg *msg)
+{
+	suspended = sim_tx_new(msg);
+}
+
+static const struct sim_script suspending = { .record_route = 1, .fate = SIM_DROP, .extra = suspend };
+
+/* What goes on is relayed. */
+static void go_on(struct host_msg *msg)
+{
+	sim_tx_event(suspended, DLG_TX_FORWARDED, NULL, 0);
+	sim_msg_end(msg, 0);
+	sim_msg_free(msg);
+}
+
+START_TEST(a_suspended_invite_goes_on_with_its_dialog)
+{
+	struct host_msg *msg;
+
+	start();
+	sim_step(&call, &(struct sim_request){ .method = HOST_INVITE, .initial = 1 }, &suspending);
+	msg = sim_tx_resume(suspended);
+	ck_assert_int_eq(dlg_handlers_create(msg), 1);
+	go_on(msg);
+	ck_assert_uint_eq(dlg_state_counters()->processed, 1);
+	call.pass[0].invite = suspended;
+	sim_answer(&call, 0, 200);
+	sim_ack(&call, 0);
+	expect(4);
+	finish();
+}
+END_TEST
+
+START_TEST(a_suspended_request_goes_on_with_its_dialog)
+{
+	struct host_msg *msg;
+
+	start();
+	sim_talk(&call);
+	sim_step(&call, &(struct sim_request){ .method = HOST_BYE }, &suspending);
+	msg = sim_tx_resume(suspended);
+	ck_assert_int_eq(dlg_handlers_validate(msg), 1);
+	sim_on_route(msg); /* attached already */
+	ck_assert_int_eq(dlg_handlers_validate(msg), 1);
+	expect(4);
+	go_on(msg);
+	expect(5);
 	finish();
 }
 END_TEST
@@ -1515,6 +1571,8 @@ int main(void)
 			    an_unfit_contact_of_the_caller_is_unknown,
 			    an_unfit_contact_refreshes_nothing,
 			    blanks_around_a_contact_are_no_part_of_it,
+			    a_suspended_invite_goes_on_with_its_dialog,
+			    a_suspended_request_goes_on_with_its_dialog,
 			    end_from_a_reply_being_forwarded,
 			    end_from_the_first_provisional_reply,
 			    end_from_the_answer_being_forwarded,

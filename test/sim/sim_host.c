@@ -678,6 +678,15 @@ void sim_txs_free(void)
 	}
 }
 
+struct host_msg *sim_tx_resume(const struct host_tx *t)
+{
+	struct host_msg *msg = sim_msg_copy(t->req);
+
+	msg->has_slot = 1;
+	dlg_handlers_on_resume(msg);
+	return msg;
+}
+
 unsigned sim_txs_holding(void)
 {
 	unsigned n = 0;

@@ -170,6 +170,8 @@ void sim_tx_give(struct host_tx *t);
 void sim_tx_free(struct host_tx *t);
 /* All that are left go away. */
 void sim_txs_free(void);
+/* The request of a transaction goes on after it was suspended, with a slot of its own. */
+struct host_msg *sim_tx_resume(const struct host_tx *t);
 /* Transactions with something of the engine attached. */
 unsigned sim_txs_holding(void);
 /* Make `t` current in this process, as in a branch, reply or failure route; NULL none. Returns
