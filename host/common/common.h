@@ -98,6 +98,9 @@ int adapter_tm_request(dlg_t *d, str *method, str *headers, struct adapter_sent 
 /* The transaction tm works on in this process, or NULL. */
 struct cell *adapter_tm_current(void);
 
+/* What the engine has attached to that one, or NULL. `t` may be NULL, and is held by the caller. */
+struct dlg_tx *adapter_tm_attached(const struct cell *t);
+
 /* ---- send.c ---- */
 
 /* The final status of a request: may be reported several times and at once in several processes. */

@@ -10,16 +10,20 @@ struct cell *adapter_tm_current(void)
 	return t == T_UNDEFINED ? NULL : t;
 }
 
-struct dlg_tx *host_tx_of(struct host_msg *msg)
+struct dlg_tx *adapter_tm_attached(const struct cell *t)
 {
-	struct cell *t = adapter_tm_current();
 	struct tm_callback *cb = t ? (struct tm_callback *)t->tmcb_hl.first : NULL;
 
-	(void)msg;
 	for (; cb; cb = cb->next)
 		if (cb->callback == adapter_tm_event && cb->param)
 			return cb->param;
 	return NULL;
+}
+
+struct dlg_tx *host_tx_of(struct host_msg *msg)
+{
+	(void)msg;
+	return adapter_tm_attached(adapter_tm_current());
 }
 
 /* Made for this very request: t_newtran() ran, or a suspended transaction goes on. */

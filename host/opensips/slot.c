@@ -18,8 +18,8 @@ struct slot {
 	struct adapter_method method; /* how it begins on the wire */
 	uint8_t used;     /* the engine asked for it */
 	uint8_t sent;
-	struct cell *unborn; /* what the request was to have as its transaction, and */
-	struct dlg_tx *tx;   /* what is attached to that */
+	struct dlg_tx *tx;      /* attached to the transaction that was being made, */
+	struct host_tx_id name; /* which has this name, if it was born */
 	struct dlg_ctx ctx;
 };
 
@@ -91,16 +91,33 @@ void adapter_slot_note_unborn(struct cell *t, struct dlg_tx *tx)
 	struct slot *s = current_slot();
 
 	if (s) {
-		s->unborn = t;
 		s->tx = tx;
+		s->name = host_tx_id((struct host_tx *)t);
 	}
 }
 
-/* A transaction for which tm had no memory after all is thrown away without a word. While the
- * script runs, one that was born is the current one. */
+/* Is the transaction there? Usually it is the current one, but tm lets go of one whose Via it cannot
+ * resolve, and functions of the script may make another one current. A name that was not used goes
+ * to the next transaction. */
+static int is_born(const struct slot *s)
+{
+	struct cell *t = adapter_tm_current();
+	int born = adapter_tm_attached(t) == s->tx;
+
+	if (born)
+		return 1;
+	/* NULL is what tm has when it could make none; else it came and went during a long script */
+	if (adapter_tm.t_lookup_ident(&t, s->name.a, s->name.b) <= 0)
+		return adapter_tm.t_gett() != NULL;
+	born = adapter_tm_attached(t) == s->tx;
+	adapter_tm.unref_cell(t);
+	return born;
+}
+
+/* A transaction for which tm had no memory after all is thrown away without a word. */
 static void check_birth(const struct slot *s)
 {
-	if (s->tx && adapter_tm_current() != s->unborn)
+	if (s->tx && !is_born(s))
 		adapter_tm_gone(s->tx);
 }
 

@@ -5,6 +5,7 @@ end of a call, contacts unfit for a request of ours, the proxy's own BYEs in its
 import socket
 
 from base import CONFIRMED, CONFIRMED_NA, DELETED, DOWN, EARLY, UP, ProxyCase, say
+from faults import NOT_OURS
 from hosts import dialect, host
 from test_validate import GUARD
 
@@ -127,6 +128,37 @@ class SuspendedLater(ProxyCase):
         c.hangup(headers=Suspended.later)
         self.wait_state(c, DELETED)
         self.assertStats(processed=1)
+
+
+class UnknownVia(ProxyCase):
+    """Answers are to go where the Via says, and its host cannot be found: tm makes a transaction, and lets go of
+    it at once."""
+
+    seconds = 15
+    options = {"extra": dialect(kamailio="reply_to_via=yes\n", opensips="")}
+    hooks = {"first": dialect(kamailio="", opensips='set_via_handling("reply-to-via");')}
+    allowed = (NOT_OURS,)
+
+    def lost(self, c, msg):
+        """It goes no further, and tm has forgotten it."""
+        msg.headers[0] = ["Via", "SIP/2.0/UDP %s:5060;branch=z9hG4bKlost%s" % ("x" * 300, msg.method)]
+        c.a.send(msg, c.to_proxy)
+        c.b.silent(0.3)
+        self.wait_until("tm to forget it", lambda: not host.transactions(self.proxy), 6)
+
+    def test_invite(self):
+        c = self.call()
+        self.lost(c, c.build_invite())
+        self.wait_gone(c)
+        self.assertStats(processed=1, failed=1)
+
+    def test_request_of_a_call(self):
+        c = self.call().setup()
+        self.wait_state(c, CONFIRMED)
+        self.lost(c, c.build("INFO"))
+        self.stays(c, CONFIRMED)
+        c.hangup()
+        self.wait_state(c, DELETED)
 
 
 class Unreachable(ProxyCase):
