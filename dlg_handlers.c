@@ -1013,29 +1013,6 @@ static int refuse(struct dlg_cell *dlg)
 	return ret;
 }
 
-/* Refuse the INVITE. When that is too late, it may have been answered just now. */
-static int end_early(struct dlg_cell *dlg, struct dlg_str headers, const char **why)
-{
-	*why = "Call is being set up and cannot be ended now";
-	if (refuse(dlg) == 0) {
-		follow_up(dlg, terminate(dlg), NULL);
-		return 0;
-	}
-	return dlg_state_is_answered(state_of(dlg)) ? end_answered(dlg, headers, why) : -1;
-}
-
-static int end_now(struct dlg_cell *dlg, struct dlg_str headers, const char **why)
-{
-	enum dlg_state state = state_of(dlg);
-
-	if (dlg_state_is_answered(state))
-		return end_answered(dlg, headers, why);
-	if (state == DLG_STATE_UNCONFIRMED || state == DLG_STATE_EARLY)
-		return end_early(dlg, headers, why);
-	*why = "Dialog has ended already";
-	return -1;
-}
-
 static int end_later(struct dlg_cell *dlg, struct dlg_str headers, const char **why)
 {
 	int ended;
@@ -1051,6 +1028,32 @@ static int end_later(struct dlg_cell *dlg, struct dlg_str headers, const char **
 		want_end_locked(dlg);
 	dlg_hash_unlock(dlg);
 	return ended ? -1 : 0;
+}
+
+/* Refuse the INVITE. When that is too late, it may have been answered just now. */
+static int end_early(struct dlg_cell *dlg, struct dlg_str headers, const char **why)
+{
+	int ret = refuse(dlg);
+
+	if (ret > 0)
+		return end_later(dlg, headers, why);
+	*why = "Call is being set up and cannot be ended now";
+	if (ret < 0)
+		return dlg_state_is_answered(state_of(dlg)) ? end_answered(dlg, headers, why) : -1;
+	follow_up(dlg, terminate(dlg), NULL);
+	return 0;
+}
+
+static int end_now(struct dlg_cell *dlg, struct dlg_str headers, const char **why)
+{
+	enum dlg_state state = state_of(dlg);
+
+	if (dlg_state_is_answered(state))
+		return end_answered(dlg, headers, why);
+	if (state == DLG_STATE_UNCONFIRMED || state == DLG_STATE_EARLY)
+		return end_early(dlg, headers, why);
+	*why = "Dialog has ended already";
+	return -1;
 }
 
 int dlg_handlers_end(struct dlg_cell *dlg, struct dlg_str headers, const char **why)

@@ -98,8 +98,9 @@ int dlg_handlers_validate(struct host_msg *msg);
 /* End a call (manual 1.8.3). Answered: BYEs; before: a final error and CANCELs. Called from a
  * callback about a transaction, it is carried out by the timer process within two seconds, so
  * that nothing of ours overtakes the message in hand, or tried again for about a minute while
- * nothing can be sent; extra headers are refused then. The caller holds a reference. Returns 0, or
- * -1 with a reason in *why: ended already, nothing could be sent, no transaction yet. */
+ * nothing can be sent; extra headers are refused then. So it is before the answer where the host
+ * cannot refuse the INVITE (host_tx_refuse()). The caller holds a reference. Returns 0, or -1 with a
+ * reason in *why: ended already, nothing could be sent, no transaction yet. */
 int dlg_handlers_end(struct dlg_cell *dlg, struct dlg_str headers, const char **why);
 
 /* The same for one call of many, without extra headers. One whose parties' hosts must be looked up

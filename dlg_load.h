@@ -128,8 +128,9 @@ struct dlg_api {
 	 * `headers`: NULL or header lines for the BYEs. Called from a callback about a request
 	 * or reply, so that nothing overtakes the message in hand, or from DLGCB_SAVED or
 	 * DLGCB_LOADED, it is carried out within two seconds (without memory for BYEs it is tried
-	 * again for about a minute); `headers` must be NULL then. 0, or -1 when it has ended
-	 * already or nothing could be sent. */
+	 * again for about a minute); `headers` must be NULL then. The same holds on OpenSIPS for a
+	 * call that is being set up when any route but a request route runs: it may run under a
+	 * lock. 0, or -1 when it has ended already or nothing could be sent. */
 	int (*end)(struct dlg_cell *dlg, const char *headers);
 
 	/* Values of the dialog, as $dlg_val(name). set: 0 or -1; value NULL removes. get: copies

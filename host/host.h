@@ -165,7 +165,8 @@ struct host_tx_id {
 struct host_tx_id host_tx_id(struct host_tx *t);
 
 /* Answer an INVITE transaction with a final error and cancel its pending branches (RFC 3261 16.10).
- * Returns 0, or -1 when it is gone or answered already. The reply comes back as DLG_TX_NEGATIVE. */
+ * Returns 0, or -1 when it is gone or answered already, or 1: not here, where the script may run
+ * under a lock of the host; another process can. The reply comes back as DLG_TX_NEGATIVE. */
 int host_tx_refuse(struct host_tx_id id, int code, const char *reason);
 
 /* Nonzero when the request has been given to the network, whether that took it or not. */

@@ -143,12 +143,8 @@ int host_tx_own_record_routes(struct host_tx *t)
 static int answer(struct cell *t, int code, const char *reason)
 {
 	str text = { (char *)reason, (int)strlen(reason) };
-	int route, ret;
 
-	swap_route_type(route, REQUEST_ROUTE);
-	ret = adapter_tm.t_reply(t->uas.request, (unsigned)code, &text);
-	set_route_type(route);
-	return ret > 0 ? 0 : -1;
+	return adapter_tm.t_reply(t->uas.request, (unsigned)code, &text) > 0 ? 0 : -1;
 }
 
 static int refuse_cell(struct cell *t, int code, const char *reason)
@@ -165,6 +161,10 @@ int host_tx_refuse(struct host_tx_id id, int code, const char *reason)
 	struct cell *before = adapter_tm.t_gett(), *t;
 	int err = -1;
 
+	/* A failure route, a branch route in it, and with onreply_avp_mode a reply route run under the
+	 * lock of their transaction that an answer needs: it cannot be taken twice. */
+	if (!is_route_type(REQUEST_ROUTE))
+		return 1;
 	/* Finding takes a reference. */
 	if (adapter_tm.t_lookup_ident(&t, id.a, id.b) > 0) {
 		adapter_tm.t_sett(t);

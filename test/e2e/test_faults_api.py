@@ -9,7 +9,7 @@ import unittest
 
 from base import CONFIRMED, DELETED, DOWN, EARLY, UP
 from faults import BAD_MODULE, NOT_OURS, SHM_LINES, FaultCase, figures
-from hosts import host
+from hosts import dialect, host
 
 FAULT = """
 	record_route();
@@ -94,6 +94,34 @@ class CallsBack(NeighbourCase):
         c.b.reply(c.b.recv("CANCEL"), 200)
         c.answer(487)
         c.got(480)
+        self.wait_state(c, DELETED)
+        self.assertStats(processed=1, failed=1)
+
+
+class EndsInRoutes(NeighbourCase):
+    """A script function of it ends calls that are being set up in routes that run under a lock of tm."""
+
+    seconds = 12
+    END = 'if (is_present_hf("X-End")) fault_end();'
+    options = {"after": [(BAD_MODULE, [])],
+               "extra": dialect(kamailio="", opensips='modparam("tm", "onreply_avp_mode", 1)\n')}
+    hooks = {"reply": END, "failure": END}
+
+    def test_failure_route(self):
+        c = self.call()
+        c.ring(headers=[["X-End", "now"], ["X-Serial", c.ua("carol").uri()]])
+        c.answer(486)
+        c.got(480)
+        self.wait_state(c, DELETED)
+        self.assertStats(processed=1, failed=1)
+
+    def test_reply_route(self):
+        c = self.call()
+        c.ring()
+        c.answer(180, headers=[["X-End", "now"]])
+        c.got(480)
+        c.b.reply(c.b.recv("CANCEL"), 200)
+        c.answer(487)
         self.wait_state(c, DELETED)
         self.assertStats(processed=1, failed=1)
 

@@ -905,6 +905,26 @@ START_TEST(a_bye_overtakes_the_wish_to_end)
 }
 END_TEST
 
+START_TEST(end_from_a_failure_route)
+{
+	struct host_tx *t;
+
+	start();
+	t = sim_invite(&call);
+	t->locked = 1;
+	sim_tx_enter(t);
+	ck_assert_int_eq(end_with("X-Why: bored"), -1);
+	ck_assert_int_eq(end_by_us(), 0);
+	sim_tx_enter(NULL);
+	ck_assert_int_eq(t->final, 0);
+	expect(1);
+	sim_run(2);
+	expect(5);
+	ck_assert_int_eq(t->final, 480);
+	finish();
+}
+END_TEST
+
 START_TEST(outside_of_events_the_end_is_at_once)
 {
 	start();
@@ -1581,6 +1601,7 @@ int main(void)
 			    end_from_a_reply_to_a_sequential_request,
 			    an_answer_overtakes_the_wish_to_end,
 			    a_bye_overtakes_the_wish_to_end,
+			    end_from_a_failure_route,
 			    outside_of_events_the_end_is_at_once,
 			    two_scripts_that_give_the_invite_no_transaction_leave_nothing,
 			    a_late_copy_of_the_invite_leaves_the_call_alone,

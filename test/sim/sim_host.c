@@ -752,6 +752,8 @@ int host_tx_refuse(struct host_tx_id id, int code, const char *reason)
 	outside_locks("host_tx_refuse()");
 	if (code < 300 || code > 699 || !reason || !*reason)
 		sim_violation("host_tx_refuse() with %d", code);
+	if (current_tx && current_tx->locked)
+		return 1;
 	lock_lists();
 	t = take_for_refusal(id);
 	unlock_lists();

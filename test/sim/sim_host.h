@@ -152,6 +152,7 @@ struct host_tx {
 	int final;                /* status of the final reply sent upstream, or 0 */
 	int refused;              /* by host_tx_refuse() */
 	int found;                /* it can be looked up */
+	int locked;               /* by this process, which runs a failure route of it */
 	int busy;                 /* events being delivered, or taken: the reply lock is held */
 	void *owner;
 	void (*on_refuse)(struct host_tx *t); /* after the NEGATIVE event; may be NULL */

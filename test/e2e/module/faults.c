@@ -10,7 +10,9 @@
  *     hogshm KB     or the shared memory
  *     release 0     gives both back
  *
- * The value "seen" counts the callbacks of the dialog; "back" makes sure that it does so exactly. */
+ * The value "seen" counts the callbacks of the dialog; "back" makes sure that it does so exactly.
+ *
+ * The script function fault_end() ends the call of the message in hand. */
 
 #include "dlg_load.h"
 
@@ -183,6 +185,18 @@ static void on_created(struct dlg_cell *d, int type, struct dlg_cb_params *param
 		shm_free(seen);
 }
 
+/* ---- script ---- */
+
+static int end_call(struct sip_msg *msg)
+{
+	struct dlg_cell *d = dlg.get(msg, NULL);
+	int ret = d ? dlg.end(d, NULL) : -1;
+
+	if (d)
+		dlg.put(d);
+	return ret < 0 ? -1 : 1;
+}
+
 /* ---- what the host loads ---- */
 
 static dlg_bind_fn *find_dialog(void)
@@ -213,6 +227,16 @@ static const dep_export_t needs = {
 	{ { NULL, NULL } },
 };
 
+static int fault_end(struct sip_msg *msg)
+{
+	return end_call(msg);
+}
+
+static const cmd_export_t functions[] = {
+	{ "fault_end", (cmd_function)(void (*)(void))fault_end, { { 0, NULL, NULL } }, ALL_ROUTES },
+	{ NULL, NULL, { { 0, NULL, NULL } }, 0 },
+};
+
 #pragma GCC visibility push(default)
 extern const struct module_exports exports;
 const struct module_exports exports = {
@@ -221,11 +245,24 @@ const struct module_exports exports = {
 	.ver_info = MODULE_VERSION,
 	.dlflags = DEFAULT_DLFLAGS,
 	.deps = &needs,
+	.cmds = functions,
 	.init_f = init,
 };
 #pragma GCC visibility pop
 
 #else
+
+static int fault_end(struct sip_msg *msg, char *no, char *arguments)
+{
+	(void)no;
+	(void)arguments;
+	return end_call(msg);
+}
+
+static cmd_export_t functions[] = {
+	{ (char *)"fault_end", (cmd_function)fault_end, 0, NULL, NULL, ANY_ROUTE },
+	{ NULL, NULL, 0, NULL, NULL, 0 },
+};
 
 #pragma GCC visibility push(default)
 MODULE_VERSION
@@ -234,6 +271,7 @@ extern struct module_exports exports;
 struct module_exports exports = {
 	.name = (char *)MOD_NAME,
 	.dlflags = DEFAULT_DLFLAGS,
+	.cmds = functions,
 	.init_mod_f = init,
 };
 #pragma GCC visibility pop
