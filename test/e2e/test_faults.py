@@ -183,6 +183,9 @@ class BadNetwork(FaultCase):
         # And a transaction is gone wt_timer after its end, so that a refusal whose ACKs were all lost until then stays
         # without one; that of OpenSIPS as well.
         t.unanswered = ("SIP/2.0 4",)
+        # Where a script has a failure route, Kamailio's tm repeats a refusal to the caller nearly always: not for one in
+        # 12,000 calls, with or without this module.
+        t.forgiven = 1 + self.RATE * self.SECONDS // 2000
         relay = Relay(self.proxy.ip, self.proxy, [t.a.port, t.b.port], SEED % 1000000, 20, 20)
         self.addCleanup(lambda: relay.proc.poll() is None and relay.proc.kill())
         t.to = dict(zip(("caller", "callee"), ((self.proxy.ip, p) for p in relay.listen)))
