@@ -179,15 +179,25 @@ static int is_name(const struct db_value *v)
 	return v->kind == DB_INT && v->number >= 0 && v->number <= UINT32_MAX;
 }
 
-/* A row of the table, unless the journal knows better. */
+/* From new dialogs. */
+static void keep_name(uint32_t h_entry, uint32_t h_id)
+{
+	if (h_entry < dlg_hash_size())
+		dlg_hash_skip_id(h_entry, h_id);
+}
+
+/* A row of the table, unless the journal knows better. It may be skipped, and stays then: no new
+ * dialog gets its name. */
 static void load_row(const struct db_value values[DLG_ROW_N], void *arg)
 {
 	const struct db_value *e = &values[DLG_ROW_h_entry], *id = &values[DLG_ROW_h_id];
 	const struct known *k = NULL;
 
 	progress(arg);
-	if (is_name(e) && is_name(id))
+	if (is_name(e) && is_name(id)) {
+		keep_name((uint32_t)e->number, (uint32_t)id->number);
 		k = find((uint32_t)e->number, (uint32_t)id->number);
+	}
 	if (!k || !k->used)
 		read_row(arg, values, 0);
 }
@@ -223,8 +233,7 @@ static void load_known(struct load *l, const struct known *k)
 {
 	unsigned before = l->out->skipped;
 
-	if (k->h_entry < dlg_hash_size())
-		dlg_hash_skip_id(k->h_entry, k->h_id);
+	keep_name(k->h_entry, k->h_id);
 	if (k->ended)
 		end_row(l, k->h_entry, k->h_id);
 	else

@@ -1230,6 +1230,68 @@ START_TEST(d01_d13_bad_rows_are_skipped_named_and_kept)
 }
 END_TEST
 
+static const struct db_value *row_with(const char *call_id)
+{
+	for (unsigned i = 0; i < sim_db.rows; i++) {
+		const struct db_value *row = sim_db_nth(i);
+
+		if (dlg_str_eq(row[DLG_ROW_callid].text, dlg_str_of(call_id)))
+			return row;
+	}
+	return NULL;
+}
+
+/* The row with the last name of all becomes one that the next start makes no dialog of. */
+static void the_last_row_is_spoilt(void)
+{
+	dlg_hash_set_next_id(0, 1u << 31); /* beyond where a start begins */
+	two_calls();
+	drain();
+	sim_db_set(0, cell(&call[1])->h_id, DLG_ROW_caller_sock,
+		   db_text(DLG_STR("udp:10.1.1.1:5060")));
+}
+
+static void the_last_row_has_ended(void)
+{
+	dlg_hash_set_next_id(0, 1u << 31);
+	two_calls();
+	drain();
+	sim_db_set(0, cell(&call[1])->h_id, DLG_ROW_state, db_int(DLG_STATE_DELETED));
+}
+
+static void a_call_comes(void)
+{
+	ck_assert_uint_eq(dlg_state_active(), 1);
+	sim_talk(&call[2]);
+	drain();
+	ck_assert_ptr_nonnull(row_with(call[2].call_id));
+}
+
+static void a_call_comes_and_goes(void)
+{
+	a_call_comes();
+	ck_assert_ptr_nonnull(row_with(call[1].call_id));
+	sim_within(&call[2], HOST_BYE, DLG_DIR_DOWNSTREAM, 0, 200);
+	drain();
+	ck_assert_ptr_nonnull(row_with(call[1].call_id));
+}
+
+START_TEST(no_new_call_gets_the_name_of_a_row_that_was_skipped)
+{
+	hash_size = 1;
+	live(1 + _i, the_last_row_is_spoilt, GRACEFUL);
+	live(1 + _i, a_call_comes_and_goes, GRACEFUL);
+}
+END_TEST
+
+START_TEST(no_new_call_gets_the_name_of_a_row_that_goes)
+{
+	hash_size = 1;
+	live(DLG_DB_DELAYED, the_last_row_has_ended, GRACEFUL);
+	live(DLG_DB_DELAYED, a_call_comes, GRACEFUL);
+}
+END_TEST
+
 /* ---- the journal itself ---- */
 
 static void with_file(const char *mode_of_open, void (*fn)(FILE *f))
@@ -1790,6 +1852,8 @@ int main(int argc, char **argv)
 	tcase_add_test(c, a_restored_call_that_lacks_something_stops_the_start);
 	tcase_add_test(c, a_change_that_has_no_memory_for_its_image_waits);
 	tcase_add_test(c, d01_d13_bad_rows_are_skipped_named_and_kept);
+	tcase_add_loop_test(c, no_new_call_gets_the_name_of_a_row_that_was_skipped, 0, 2);
+	tcase_add_test(c, no_new_call_gets_the_name_of_a_row_that_goes);
 	tcase_add_test(c, a_torn_last_record_costs_nothing_but_itself);
 	tcase_add_test(c, what_was_lost_is_lost_after_a_restart_too);
 	tcase_add_loop_test(c, nobody_is_told_of_what_is_saved_at_exit, 1, 4);
