@@ -1244,6 +1244,8 @@ void dlg_db_stop(void)
 	ready = 0;
 	stopping = 1;
 	unsaved = log_->info.unsaved;
+	if (writes_at_run_time())
+		watch_clock();
 	each_dialog(push_last);
 	put_back_batch();
 	take_incoming();

@@ -1026,6 +1026,28 @@ START_TEST(rows_are_written_anew_when_the_clock_was_set)
 }
 END_TEST
 
+static void clock_is_set_before_the_exit(void)
+{
+	sim_talk(&call[0]);
+	drain();
+	sim_set_wall(7200);
+}
+
+static void it_has_its_time(void)
+{
+	ck_assert_uint_gt(dlg_timer_left(restored_cell()->expires), 43000);
+}
+
+START_TEST(the_exit_sees_that_the_clock_was_set)
+{
+	int mode = _i ? DLG_DB_DELAYED : DLG_DB_REALTIME;
+
+	live(mode, clock_is_set_before_the_exit, GRACEFUL);
+	wall_on = 7200;
+	live(mode, it_has_its_time, KILLED);
+}
+END_TEST
+
 /* ---- without memory ---- */
 
 static void two_calls(void)
@@ -1847,6 +1869,7 @@ int main(int argc, char **argv)
 	tcase_add_test(c, a_clock_that_was_set_back_gives_no_more_than_the_lifetime);
 	tcase_add_test(c, a_journal_of_another_time_does_not_outlive_it);
 	tcase_add_loop_test(c, rows_are_written_anew_when_the_clock_was_set, 0, 2);
+	tcase_add_loop_test(c, the_exit_sees_that_the_clock_was_set, 0, 2);
 	tcase_add_loop_test(c, calls_without_marks_are_saved_at_exit, 0, 2);
 	tcase_add_test(c, a_restored_call_that_could_not_end_for_good_stops_the_start);
 	tcase_add_test(c, a_restored_call_that_lacks_something_stops_the_start);
