@@ -251,13 +251,20 @@ void dlg_db_changed(struct dlg_cell *dlg)
 		wake_writer();
 }
 
+/* It was answered or has ended, and who did that has not come to say so, or had no memory for a
+ * mark. */
+static int is_unnoted_locked(const struct dlg_cell *dlg)
+{
+	return dlg_state_is_answered(dlg->state) ? !dlg->mark
+						 : dlg->state == DLG_STATE_DELETED && dlg->mark;
+}
+
 static int behind(struct dlg_cell *dlg)
 {
 	int ret;
 
 	dlg_hash_lock(dlg);
-	ret = dlg->db_journaled < dlg->db_copied || (dlg_state_is_answered(dlg->state) && !dlg->mark) ||
-	      (dlg->state == DLG_STATE_DELETED && dlg->mark);
+	ret = dlg->db_journaled < dlg->db_copied || is_unnoted_locked(dlg);
 	dlg_hash_unlock(dlg);
 	return ret;
 }
@@ -1171,24 +1178,25 @@ int dlg_db_load(void)
 
 /* ---- exit ---- */
 
-static int has_no_mark(const struct dlg_cell *dlg)
+static int is_unnoted(const struct dlg_cell *dlg)
 {
 	int ret;
 
 	dlg_hash_lock(dlg);
-	ret = dlg_state_is_answered(dlg->state) && !dlg->mark;
+	ret = is_unnoted_locked(dlg);
 	dlg_hash_unlock(dlg);
 	return ret;
 }
 
-/* SHUTDOWN: now everything is worth a row. Else what had no memory for a mark has one more chance. */
+/* SHUTDOWN: now everything is worth a row. Else what nobody noted has one more chance: the host
+ * kills its workers wherever they are. */
 static void push_last(struct dlg_cell *dlg)
 {
 	struct change c = { 0 };
 
 	if (mode() == DLG_DB_SHUTDOWN)
 		note(dlg, &c);
-	else if (has_no_mark(dlg))
+	else if (is_unnoted(dlg))
 		dlg_db_changed(dlg);
 }
 

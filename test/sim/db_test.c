@@ -1082,6 +1082,28 @@ START_TEST(calls_without_marks_are_saved_at_exit)
 }
 END_TEST
 
+/* As when its worker is killed on the way from the change of state to the change log. */
+static void end_unnoted(struct dlg_cell *dlg)
+{
+	dlg_hash_lock(dlg);
+	dlg_state_apply_locked(dlg, DLG_EV_BYE);
+	dlg_hash_unlock(dlg);
+}
+
+static void one_ended_unnoted(void)
+{
+	sim_talk(&call[0]);
+	drain();
+	end_unnoted(cell(&call[0]));
+}
+
+START_TEST(an_end_that_nobody_noted_is_saved_at_exit)
+{
+	live(1 + _i, one_ended_unnoted, GRACEFUL);
+	live(1 + _i, nothing_is_there, GRACEFUL);
+}
+END_TEST
+
 static void two_calls_saved(void)
 {
 	two_calls();
@@ -1871,6 +1893,7 @@ int main(int argc, char **argv)
 	tcase_add_loop_test(c, rows_are_written_anew_when_the_clock_was_set, 0, 2);
 	tcase_add_loop_test(c, the_exit_sees_that_the_clock_was_set, 0, 2);
 	tcase_add_loop_test(c, calls_without_marks_are_saved_at_exit, 0, 2);
+	tcase_add_loop_test(c, an_end_that_nobody_noted_is_saved_at_exit, 0, 3);
 	tcase_add_test(c, a_restored_call_that_could_not_end_for_good_stops_the_start);
 	tcase_add_test(c, a_restored_call_that_lacks_something_stops_the_start);
 	tcase_add_test(c, a_change_that_has_no_memory_for_its_image_waits);
