@@ -162,6 +162,7 @@ static struct dlg_db_mark *mark_new(const struct dlg_cell *dlg)
 
 /* What a change means for the journal, copied under the lock. */
 struct change {
+	uint32_t held; /* the segment it goes to */
 	int wanted, ended;
 	uint32_t version;
 	struct dlg_buf image;
@@ -200,7 +201,7 @@ static void note_locked(struct dlg_cell *dlg, struct change *c)
 		note_end_locked(dlg, c);
 }
 
-static void journal(struct dlg_cell *dlg, uint32_t held, const struct change *c)
+static void journal(struct dlg_cell *dlg, const struct change *c)
 {
 	struct dlg_journal_record r = { .h_entry = dlg->h_entry, .h_id = dlg->h_id,
 					.version = c->version, .ended = c->ended,
@@ -210,7 +211,7 @@ static void journal(struct dlg_cell *dlg, uint32_t held, const struct change *c)
 		dlg_journal_lack();
 		return;
 	}
-	if (dlg_journal_append(held, &r) < 0)
+	if (dlg_journal_append(c->held, &r) < 0)
 		return;
 	dlg_hash_lock(dlg);
 	if (dlg->db_journaled < c->version)
@@ -218,9 +219,13 @@ static void journal(struct dlg_cell *dlg, uint32_t held, const struct change *c)
 	dlg_hash_unlock(dlg);
 }
 
+/* The segment is held under the lock: of two changes of a dialog the later is in no older segment,
+ * which goes first. */
 static void note(struct dlg_cell *dlg, struct change *c)
 {
 	dlg_hash_lock(dlg);
+	if (dlg_journal_on())
+		c->held = dlg_journal_hold();
 	note_locked(dlg, c);
 	dlg_hash_unlock(dlg);
 }
@@ -233,18 +238,14 @@ static int writes_at_run_time(void)
 void dlg_db_changed(struct dlg_cell *dlg)
 {
 	struct change c = { 0 };
-	uint32_t held;
 
 	if (!writes_at_run_time())
 		return;
-	if (!dlg_journal_on()) {
-		note(dlg, &c);
-	} else {
-		held = dlg_journal_hold();
-		note(dlg, &c);
+	note(dlg, &c);
+	if (dlg_journal_on()) {
 		if (c.wanted)
-			journal(dlg, held, &c);
-		dlg_journal_release(held);
+			journal(dlg, &c);
+		dlg_journal_release(c.held);
 		dlg_buf_free(&c.image);
 	}
 	if (c.wanted)
@@ -705,7 +706,7 @@ int dlg_db_write_some(void)
 
 static void rewrite_alive(struct dlg_cell *dlg, uint32_t held)
 {
-	struct change c = { 0 };
+	struct change c = { .held = held };
 
 	dlg_hash_lock(dlg);
 	if (dlg_state_is_answered(dlg->state) && dlg->mark) {
@@ -715,7 +716,7 @@ static void rewrite_alive(struct dlg_cell *dlg, uint32_t held)
 	}
 	dlg_hash_unlock(dlg);
 	if (c.wanted)
-		journal(dlg, held, &c);
+		journal(dlg, &c);
 	dlg_buf_free(&c.image);
 }
 

@@ -68,7 +68,7 @@ int dlg_journal_old_held(void);
 /* Remove the old segments. Only when nobody holds them and all that is in them is elsewhere. */
 void dlg_journal_drop_old(void);
 
-/* Hold the current segment, and let it go. Any process; waits for nothing. */
+/* Hold the current segment, and let it go. Any process; waits for nothing: a lock may be held. */
 uint32_t dlg_journal_hold(void);
 void dlg_journal_release(uint32_t held);
 

@@ -13,6 +13,7 @@
 #include "../../dlg_cookie.h"
 #include "../../dlg_db_handler.h"
 #include "../../dlg_handlers.h"
+#include "../../dlg_journal.h"
 #include "../../dlg_profile.h"
 #include "../../dlg_state.h"
 #include "../../dlg_vals.h"
@@ -20,6 +21,7 @@
 #include "sim_audit.h"
 #include "sim_call.h"
 #include "sim_db.h"
+#include "sim_wrap.h"
 
 enum { HASH_SIZE = 16 };
 
@@ -1662,6 +1664,44 @@ START_TEST(an_exit_that_gets_on_takes_its_time)
 }
 END_TEST
 
+/* ---- changes that cross a new segment ---- */
+
+/* A process is about to note a change when the writer begins a segment, another one notes its own
+ * there, and a third has applied the end. */
+static void others_were_quicker(enum sim_op op, const void *what)
+{
+	(void)what;
+	if (op != SIM_OP_ENTRY)
+		return;
+	sim_point = NULL;
+	ck_assert_int_eq(dlg_journal_rotate(), 0);
+	dlg_db_changed(cell(&call[0]));
+	end_unnoted(cell(&call[0]));
+}
+
+static void an_end_crosses_a_new_segment(void)
+{
+	struct dlg_cell *dlg;
+
+	sim_talk(&call[0]);
+	drain();
+	dlg = cell(&call[0]);
+	sim_point = others_were_quicker;
+	dlg_db_changed(dlg);
+	dlg_db_changed(dlg); /* by the third */
+	ck_assert(!dlg_journal_old_held());
+	drain();
+	ck_assert_uint_eq(sim_db.rows, 0);
+	dlg_journal_drop_old();
+}
+
+START_TEST(an_end_is_in_no_older_segment_than_what_was_before_it)
+{
+	live(DLG_DB_REALTIME, an_end_crosses_a_new_segment, KILLED);
+	live(DLG_DB_REALTIME, nothing_is_there, GRACEFUL);
+}
+END_TEST
+
 /* ---- a long outage ---- */
 
 static void much_traffic(unsigned changes)
@@ -1915,6 +1955,7 @@ int main(int argc, char **argv)
 	tcase_add_test(c, two_proxies_do_not_share_a_journal);
 	tcase_add_test(c, the_exit_is_less_patient_than_the_writer_may_be);
 	tcase_add_loop_test(c, an_exit_that_gets_on_takes_its_time, 1, 4);
+	tcase_add_test(c, an_end_is_in_no_older_segment_than_what_was_before_it);
 	tcase_add_test(c, segments_go_when_the_database_has_what_is_in_them);
 	tcase_add_test(c, in_a_long_outage_the_journal_is_written_anew);
 	tcase_add_test(c, an_incomplete_segment_is_written_anew_in_an_outage);
