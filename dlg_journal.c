@@ -474,12 +474,22 @@ int dlg_journal_old_held(void)
 	return __atomic_load_n(&shared->users[old & 1], __ATOMIC_SEQ_CST) != 0;
 }
 
+/* Who wrote to it last has it open until it writes again. */
+static void empty(const char *path)
+{
+	int old = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC | O_NOFOLLOW);
+
+	if (old >= 0)
+		close(old);
+}
+
 void dlg_journal_drop_old(void)
 {
 	char path[PATH_MAX + 64];
 
 	for (; oldest < shared->current; oldest++) {
 		path_of(path, oldest);
+		empty(path);
 		if (unlink(path) < 0 && errno != ENOENT)
 			host_log(HOST_WARNING, "journal %s: cannot be removed: %s", path,
 				 strerror(errno));

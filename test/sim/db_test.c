@@ -1737,6 +1737,40 @@ START_TEST(segments_go_when_the_database_has_what_is_in_them)
 }
 END_TEST
 
+/* Room on the disk that a process has, though the file has no name any more. */
+static uint64_t bytes_without_a_name(void)
+{
+	char link[64], path[256];
+	uint64_t bytes = 0;
+	struct stat st;
+	ssize_t n;
+
+	for (int fd = 0; fd < 256; fd++) {
+		snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+		n = readlink(link, path, sizeof(path));
+		if (n > 0 && !strncmp(path, dir, strlen(dir)) && fstat(fd, &st) == 0 &&
+		    !st.st_nlink)
+			bytes += (uint64_t)st.st_size;
+	}
+	return bytes;
+}
+
+/* This process, as any, has the segment open that it wrote to last. */
+static void an_idle_process(void)
+{
+	sim_talk(&call[0]);
+	drain();
+	ck_assert_int_eq(dlg_journal_rotate(), 0);
+	dlg_journal_drop_old();
+	ck_assert_uint_eq(bytes_without_a_name(), 0);
+}
+
+START_TEST(a_segment_that_is_gone_takes_no_room)
+{
+	live(DLG_DB_REALTIME, an_idle_process, GRACEFUL);
+}
+END_TEST
+
 static void grows_no_further(void)
 {
 	uint64_t bytes;
@@ -1957,6 +1991,7 @@ int main(int argc, char **argv)
 	tcase_add_loop_test(c, an_exit_that_gets_on_takes_its_time, 1, 4);
 	tcase_add_test(c, an_end_is_in_no_older_segment_than_what_was_before_it);
 	tcase_add_test(c, segments_go_when_the_database_has_what_is_in_them);
+	tcase_add_test(c, a_segment_that_is_gone_takes_no_room);
 	tcase_add_test(c, in_a_long_outage_the_journal_is_written_anew);
 	tcase_add_test(c, an_incomplete_segment_is_written_anew_in_an_outage);
 	tcase_add_test(c, what_a_segment_lacks_in_an_outage_is_written_anew);
