@@ -82,11 +82,35 @@ static void put_slot(struct entry *e, uint32_t at, struct dlg_cell *dlg)
 	e->id[at] = dlg->h_id;
 }
 
+/* Whoever takes the lock over from a process that died finds what that wrote before, not after. */
+static void in_this_order(void)
+{
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+
+/* At every moment there are the slots that e->used and e->cap tell of. */
+static void use_arrays(struct entry *e, const struct entry *fresh)
+{
+	void *old = e->cell;
+
+	e->used = 0;
+	e->cap = 0;
+	in_this_order();
+	e->cell = fresh->cell;
+	e->hash = fresh->hash;
+	e->id = fresh->id;
+	in_this_order();
+	e->cap = fresh->cap;
+	e->used = fresh->used;
+	in_this_order();
+	dlg_mem_free(old);
+}
+
 /* Move the live ones to the front of arrays of `cap` slots (new memory unless cap stays). 0 or
  * -1. */
 static int pack(struct entry *e, uint32_t cap)
 {
-	struct entry old = *e;
+	struct entry fresh = *e;
 	uint32_t n = 0;
 
 	if (cap != e->cap) {
@@ -94,22 +118,24 @@ static int pack(struct entry *e, uint32_t cap)
 
 		if (!mem)
 			return -1;
-		e->cell = (struct dlg_cell **)mem;
-		e->hash = (uint32_t *)(e->cell + cap);
-		e->id = e->hash + cap;
-		e->cap = cap;
+		fresh.cell = (struct dlg_cell **)mem;
+		fresh.hash = (uint32_t *)(fresh.cell + cap);
+		fresh.id = fresh.hash + cap;
+		fresh.cap = cap;
 	}
 	/* no cell is touched: most are in nobody's cache */
-	for (uint32_t i = 0; i < old.used; i++) {
-		if (!old.cell[i])
+	for (uint32_t i = 0; i < e->used; i++) {
+		if (!e->cell[i])
 			continue;
-		e->cell[n] = old.cell[i];
-		e->hash[n] = old.hash[i];
-		e->id[n++] = old.id[i];
+		fresh.cell[n] = e->cell[i];
+		fresh.hash[n] = e->hash[i];
+		fresh.id[n++] = e->id[i];
 	}
-	e->used = n;
-	if (e->cell != old.cell)
-		dlg_mem_free(old.cell);
+	fresh.used = n;
+	if (cap != e->cap)
+		use_arrays(e, &fresh);
+	else
+		e->used = n;
 	return 0;
 }
 
@@ -155,10 +181,7 @@ static void unlink_cell(struct entry *e, struct dlg_cell *dlg)
 	e->cell[slot_of(e, dlg)] = NULL;
 	__atomic_store_n(&e->live, e->live - 1, __ATOMIC_RELAXED);
 	if (!e->live) {
-		dlg_mem_free(e->cell);
-		e->cell = NULL;
-		e->used = 0;
-		e->cap = 0;
+		use_arrays(e, &(struct entry){ 0 });
 	} else if (e->cap > 8 && e->live < e->cap / 8) {
 		/* an old burst's arrays: without memory they just stay */
 		pack(e, e->cap / 4);

@@ -18,6 +18,7 @@
 #include "../unit/unit.h"
 #include "sim_audit.h"
 #include "sim_worker.h"
+#include "sim_wrap.h"
 
 enum { WORKERS = 4, ROUNDS = 10000, CALL_IDS = 16 };
 
@@ -254,6 +255,43 @@ START_TEST(a_worker_dies_under_an_entry_lock)
 	sim_run(10);
 	ck_assert_uint_eq(dlg_lock_takeovers(), 1);
 	check_empty();
+}
+END_TEST
+
+static void die(void)
+{
+	kill(getpid(), SIGKILL);
+}
+
+/* The last dialog of an entry leaves it, and its arrays are free already. */
+START_TEST(a_worker_dies_when_it_empties_an_entry)
+{
+	struct dlg_hash_new in = { .call_id = DLG_STR("c"),
+				   .from_tag = DLG_STR("f"),
+				   .lifetime = 5 };
+	struct dlg_hash_census census;
+	struct dlg_cell *dlg;
+	int status;
+	pid_t pid;
+
+	start_shared();
+	ck_assert(sim_wrapped());
+	ck_assert_int_eq(dlg_hash_insert(&in, DLG_BY_LOCAL, &dlg), 1);
+	dlg_mem_free(dlg_mem_alloc(32)); /* not the first piece of that size to come back */
+	apply(dlg, DLG_EV_GONE);
+	pid = fork();
+	if (!pid) {
+		sim_freed = die;
+		dlg_hash_release(dlg);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert(WIFSIGNALED(status));
+	dlg_hash_count(&census);
+	ck_assert_uint_eq(dlg_lock_takeovers(), 1);
+	ck_assert_uint_eq(census.cells, 0);
+	ck_assert_int_eq(dlg_hash_insert(&in, DLG_BY_LOCAL, &dlg), 1);
+	dlg_hash_count(&census);
+	ck_assert_uint_eq(census.cells, 1);
 }
 END_TEST
 
@@ -673,6 +711,7 @@ int main(void)
 	return unit_run("races",
 			UNIT_TESTS{ workers_and_timer_side_by_side, memory_side_by_side,
 				    processes_side_by_side, a_worker_dies_under_an_entry_lock,
+				    a_worker_dies_when_it_empties_an_entry,
 				    limits_hold_among_threads, limits_hold_among_processes,
 				    a_joining_that_is_undone_turns_nobody_away,
 				    walks_among_values_that_come_and_go,

@@ -10,6 +10,7 @@
 #include "sim_host.h"
 
 void (*sim_interleave)(void);
+void (*sim_freed)(void);
 sim_point_fn *sim_point;
 _Thread_local enum sim_hint sim_hint;
 enum sim_plant sim_plant;
@@ -228,6 +229,8 @@ void __wrap_dlg_mem_free(void *piece)
 	in_memory = 1;
 	__real_dlg_mem_free(piece);
 	in_memory = 0;
+	if (sim_freed)
+		sim_freed();
 }
 
 void __wrap_dlg_lock_put(struct dlg_lock *lock, enum dlg_lock_kind kind)

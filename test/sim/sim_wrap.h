@@ -11,6 +11,9 @@
  * itself. */
 extern void (*sim_interleave)(void);
 
+/* When set, called after a piece of memory was given back. */
+extern void (*sim_freed)(void);
+
 /* Where a simulated process may lose the CPU to others (sim_sched.h), or what the step has touched
  * besides. */
 enum sim_op {
