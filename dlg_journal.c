@@ -241,12 +241,24 @@ static void read_records(const struct old_file *f, dlg_journal_fn *fn, void *arg
 		      : "");
 }
 
+/* A name that no other one has: numbers begin at 1 again after an ordinary stop. It is that of a
+ * segment again when the end is taken off. */
+static void path_aside(char out[PATH_MAX + 96], uint32_t number)
+{
+	char path[PATH_MAX + 64];
+
+	do {
+		path_of(path, number++);
+		snprintf(out, PATH_MAX + 96, "%s.set-aside", path);
+	} while (access(out, F_OK) == 0);
+}
+
 static void set_aside(uint32_t number, const char *why)
 {
 	char path[PATH_MAX + 64], to[PATH_MAX + 96];
 
 	path_of(path, number);
-	snprintf(to, sizeof(to), "%s.set-aside", path);
+	path_aside(to, number);
 	host_log(HOST_ERROR,
 		 "journal %s: %s: it is not read, what only it knows is not restored, and it is "
 		 "kept as %s",

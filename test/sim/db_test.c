@@ -1444,6 +1444,31 @@ START_TEST(a_journal_of_another_version_is_set_aside)
 }
 END_TEST
 
+static unsigned files_set_aside(void)
+{
+	char command[256];
+	unsigned n = 0;
+	FILE *p;
+
+	snprintf(command, sizeof(command), "ls %s/*.set-aside | wc -l", dir);
+	p = popen(command, "r");
+	ck_assert_int_eq(fscanf(p, "%u", &n), 1);
+	pclose(p);
+	return n;
+}
+
+/* Numbers begin at 1 again after an ordinary stop. */
+START_TEST(what_is_set_aside_is_not_overwritten)
+{
+	for (unsigned i = 1; i <= 3; i++) {
+		live(DLG_DB_REALTIME, two_calls, KILLED);
+		with_file("r+", other_version);
+		live(DLG_DB_REALTIME, set_aside, GRACEFUL);
+		ck_assert_uint_eq(files_set_aside(), i);
+	}
+}
+END_TEST
+
 /* ---- a start with wrong parameters ---- */
 
 static void two_calls_in_the_journal_alone(void)
@@ -1980,6 +2005,7 @@ int main(int argc, char **argv)
 	tcase_add_test(c, who_ends_a_call_when_it_is_saved_makes_the_timer_do_it);
 	tcase_add_test(c, a_damaged_record_does_not_hide_those_behind_it);
 	tcase_add_test(c, a_journal_of_another_version_is_set_aside);
+	tcase_add_test(c, what_is_set_aside_is_not_overwritten);
 	tcase_add_loop_test(c, what_a_wrong_start_skips_of_the_journal_comes_back_with_the_right_one,
 			    0, 2);
 	tcase_add_test(c, a_journal_that_another_mode_does_not_read_is_told_of);
