@@ -470,11 +470,12 @@ void dlg_handlers_on_resume(struct host_msg *msg)
 static enum dlg_event event_of_locked(const struct dlg_cell *dlg, const struct dlg_leg *leg,
 				      enum dlg_dir dir, enum host_method method)
 {
+	int has_ended = leg && leg->state == DLG_LEG_ENDED;
 	unsigned acked;
 
 	if (method == HOST_ACK) /* only the caller can say that it has the 2xx */
-		return dir == DLG_DIR_UPSTREAM ? DLG_EV_ACK_UPSTREAM : DLG_EV_ACK;
-	if (method != HOST_BYE || (leg && leg->state == DLG_LEG_ENDED))
+		return dir == DLG_DIR_UPSTREAM || has_ended ? DLG_EV_ACK_OTHER : DLG_EV_ACK;
+	if (method != HOST_BYE || has_ended)
 		return DLG_EV_SEQUENTIAL; /* an ended leg ends nothing any more */
 	if (!dlg_hash_live_legs_locked(dlg, leg, &acked))
 		return DLG_EV_BYE;
@@ -827,18 +828,26 @@ void dlg_handlers_call_back(struct dlg_cell *dlg, int type)
 
 /* ---- the message is through ---- */
 
+static void lift_ack_limit_locked(struct dlg_cell *dlg, const struct dlg_leg *leg)
+{
+	if (event_of_locked(dlg, leg, DLG_DIR_DOWNSTREAM, HOST_ACK) != DLG_EV_ACK)
+		return;
+	dlg->ack_by = UINT32_MAX;
+	if (dlg->state == DLG_STATE_CONFIRMED_NA)
+		dlg_state_rearm_locked(dlg);
+}
+
 /* The limit for the ACK is there to end calls that nobody takes part in. An ACK of the caller that
  * dlg_match_mode does not let match proves that this is none: the limit goes, the state stays. */
 static void lift_ack_limit(struct host_msg *msg, const struct dlg_ctx *ctx)
 {
-	struct dlg_cell *dlg = dlg_match_stray_ack(msg, ctx);
+	struct dlg_leg *leg;
+	struct dlg_cell *dlg = dlg_match_stray_ack(msg, ctx, &leg);
 
 	if (!dlg)
 		return;
 	dlg_hash_lock(dlg);
-	dlg->ack_by = UINT32_MAX;
-	if (dlg->state == DLG_STATE_CONFIRMED_NA)
-		dlg_state_rearm_locked(dlg);
+	lift_ack_limit_locked(dlg, leg);
 	dlg_hash_unlock(dlg);
 	dlg_hash_put(dlg, DLG_BY_MESSAGE);
 }

@@ -193,7 +193,8 @@ void dlg_match_request(struct host_msg *msg, struct dlg_ctx *ctx, const struct d
 		make_current(ctx, dlg, &s);
 }
 
-struct dlg_cell *dlg_match_stray_ack(struct host_msg *msg, const struct dlg_ctx *ctx)
+struct dlg_cell *dlg_match_stray_ack(struct host_msg *msg, const struct dlg_ctx *ctx,
+				     struct dlg_leg **leg)
 {
 	struct host_info info;
 	struct search s = { .info = &info };
@@ -202,6 +203,7 @@ struct dlg_cell *dlg_match_stray_ack(struct host_msg *msg, const struct dlg_ctx 
 	if (ctx->dlg || ctx->attached || host_msg_info(msg, &info) < 0 || info.method != HOST_ACK)
 		return NULL;
 	dlg = find_by_elements(msg, &s);
+	*leg = s.leg;
 	if (dlg && s.dir == DLG_DIR_DOWNSTREAM)
 		return dlg;
 	dlg_hash_put(dlg, DLG_BY_MESSAGE);

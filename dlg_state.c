@@ -226,7 +226,7 @@ const char *dlg_state_event_name(enum dlg_event event)
 {
 	static const char *const names[DLG_EVENTS] = {
 		"CREATE", "PROVISIONAL", "SUCCESS",    "NEGATIVE", "GONE",      "ABANDON",
-		"ACK",    "ACK_UPSTREAM", "SEQUENTIAL", "BYE_NO_ACK", "BYE",    "TERMINATE",
+		"ACK",    "ACK_OTHER", "SEQUENTIAL", "BYE_NO_ACK", "BYE",    "TERMINATE",
 		"TIMEOUT", "RESTORE", "RESTORE_NO_ACK",
 	};
 

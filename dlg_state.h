@@ -35,8 +35,9 @@ enum dlg_event {
 	DLG_EV_GONE,        /* the INVITE transaction went away */
 	DLG_EV_ABANDON,     /* the script ended without a transaction */
 	DLG_EV_ACK,         /* ACK of the caller forwarded */
-	/* ACK of the callee forwarded: to the 2xx of a re-INVITE of its own, if it is honest */
-	DLG_EV_ACK_UPSTREAM,
+	/* another ACK forwarded: of the callee, to the 2xx of a re-INVITE of its own, if it is
+	 * honest; or a copy of one, to a leg that has ended */
+	DLG_EV_ACK_OTHER,
 	/* another in-dialog request forwarded, or a BYE while other legs talk */
 	DLG_EV_SEQUENTIAL,
 	DLG_EV_BYE_NO_ACK,  /* BYE of a leg forwarded; of those left none got its ACK yet */

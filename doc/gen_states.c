@@ -27,7 +27,8 @@ static const char *const event_meaning[DLG_EVENTS] = {
 	[DLG_EV_GONE] = "the INVITE's transaction was freed, whatever became of it",
 	[DLG_EV_ABANDON] = "the script ended without a transaction for the INVITE",
 	[DLG_EV_ACK] = "an ACK of the caller was forwarded",
-	[DLG_EV_ACK_UPSTREAM] = "one of the callee, to whom no 2xx to the INVITE went",
+	[DLG_EV_ACK_OTHER] =
+		"one of the callee, to whom no 2xx to the INVITE went, or to a leg that ended",
 	[DLG_EV_SEQUENTIAL] =
 		"another request was forwarded, or a BYE while other answered legs live",
 	[DLG_EV_BYE_NO_ACK] =

@@ -187,6 +187,34 @@ START_TEST(the_ack_of_the_leg_that_is_left_lifts_the_limit)
 }
 END_TEST
 
+/* The ACK of the leg that has ended comes once more. */
+static void copy_of_its_ack(const char *cookie)
+{
+	start();
+	only_the_leg_without_ack_is_left();
+	sim_step(&call,
+		 &(struct sim_request){ .method = HOST_ACK, .dir = DLG_DIR_DOWNSTREAM,
+					.cseq = call.invite_cseq, .cookie = cookie },
+		 &sim_usual);
+	expect(3);
+	sim_run(ACK_LIMIT + 2);
+	expect(5);
+	ck_assert_uint_eq(expired(), 1);
+	finish();
+}
+
+START_TEST(the_ack_of_a_leg_that_has_ended_lifts_no_limit)
+{
+	copy_of_its_ack(NULL);
+}
+END_TEST
+
+START_TEST(nor_does_one_that_lost_its_cookie)
+{
+	copy_of_its_ack("");
+}
+END_TEST
+
 START_TEST(a_bye_on_the_leg_without_ack_leaves_the_other_as_it_is)
 {
 	start();
@@ -1566,6 +1594,8 @@ int main(void)
 		"edges",
 		UNIT_TESTS{ a_leg_without_ack_does_not_outlive_the_ack_limit,
 			    the_ack_of_the_leg_that_is_left_lifts_the_limit,
+			    the_ack_of_a_leg_that_has_ended_lifts_no_limit,
+			    nor_does_one_that_lost_its_cookie,
 			    a_bye_on_the_leg_without_ack_leaves_the_other_as_it_is,
 			    requests_before_the_ack_restart_the_lifetime_but_not_the_ack_limit,
 			    an_ack_that_lost_its_cookie_lifts_the_ack_limit,
