@@ -150,8 +150,8 @@ static void announce(struct dlg_cell *dlg, struct host_msg *req)
 
 /* ---- ending calls later ---- */
 
-/* Events that this process is delivering right now: of transactions, where the message they are
- * about has not been sent yet, and ours must not overtake it; or of the database. */
+/* Events that this process is delivering right now: of messages, which have not been sent yet,
+ * perhaps, and ours must not overtake them, nor their worker wait; or of the database. */
 static DLG_LOCK_PROCESS_LOCAL int delivering;
 
 /* Let the timer process end the call at its next tick. */
@@ -413,7 +413,9 @@ int dlg_handlers_create(struct host_msg *msg)
 	t = host_tx_current(msg);
 	if (t)
 		attach(msg, ctx, t);
+	delivering++;
 	announce(ctx->dlg, msg);
+	delivering--;
 	return 1;
 }
 
@@ -883,10 +885,12 @@ void dlg_handlers_msg_end(struct host_msg *msg, struct dlg_ctx *ctx, int forward
 	dlg = ctx->dlg;
 	if (forwarded && !dlg)
 		lift_ack_limit(msg, ctx);
+	delivering++;
 	if (dlg && created && ctx->attached)
 		announce(dlg, msg);
 	if (dlg && !created && forwarded && !ctx->attached)
 		pass_alone(msg, ctx);
+	delivering--;
 	*ctx = (struct dlg_ctx){ 0 };
 	dlg_hash_put_last(dlg, DLG_BY_MESSAGE, created ? abandon_locked : NULL);
 }

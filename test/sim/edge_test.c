@@ -902,6 +902,59 @@ START_TEST(end_from_a_reply_to_a_sequential_request)
 }
 END_TEST
 
+/* It takes effect when its script is through. */
+START_TEST(end_from_an_ack)
+{
+	start();
+	sim_invite(&call);
+	sim_answer(&call, 0, 200);
+	end_itself(DLGCB_REQ_WITHIN);
+	sim_ack(&call, 0);
+	check_deferred(4);
+	check_ended_by_byes();
+}
+END_TEST
+
+START_TEST(end_from_a_request_without_a_transaction)
+{
+	start();
+	sim_talk(&call);
+	end_itself(DLGCB_REQ_WITHIN);
+	sim_step(&call, &(struct sim_request){ .method = HOST_OTHER, .dir = DLG_DIR_UPSTREAM },
+		 &(struct sim_script){ .fate = SIM_STATELESS });
+	check_deferred(4);
+	check_ended_by_byes();
+}
+END_TEST
+
+static void created_call_ends_itself(enum sim_create how)
+{
+	start();
+	memset(&ending, 0, sizeof(ending));
+	ck_assert_int_eq(dlg_cb_bind(&api, DLG_API_VERSION, sizeof(api)), 0);
+	ck_assert_int_eq(api.register_dlgcb(NULL, DLGCB_CREATED, end_here, NULL, NULL), 0);
+	sim_audit_begin(); /* that stays */
+	sim_step(&call, &(struct sim_request){ .method = HOST_INVITE, .initial = 1 },
+		 &(struct sim_script){ .create = how, .record_route = 1 });
+	check_deferred(1);
+	sim_run(2);
+	expect(5);
+	ck_assert_int_eq(call.pass[0].invite->final, 480);
+	finish();
+}
+
+START_TEST(end_when_the_script_creates_it)
+{
+	created_call_ends_itself(SIM_CREATE_BEFORE);
+}
+END_TEST
+
+START_TEST(end_when_a_flag_creates_it)
+{
+	created_call_ends_itself(SIM_CREATE_FLAG);
+}
+END_TEST
+
 START_TEST(an_answer_overtakes_the_wish_to_end)
 {
 	start();
@@ -1629,6 +1682,10 @@ int main(void)
 			    end_from_the_answer,
 			    end_from_a_sequential_request,
 			    end_from_a_reply_to_a_sequential_request,
+			    end_from_an_ack,
+			    end_from_a_request_without_a_transaction,
+			    end_when_the_script_creates_it,
+			    end_when_a_flag_creates_it,
 			    an_answer_overtakes_the_wish_to_end,
 			    a_bye_overtakes_the_wish_to_end,
 			    end_from_a_failure_route,
