@@ -658,6 +658,14 @@ static void learn_leg_locked(struct dlg_cell *dlg, struct dlg_leg *leg, struct n
 	leg->sock = n->sock;
 }
 
+/* The host may have relayed a copy of the 2xx before it told of this one, and its ACK, too. */
+static uint32_t early_ack_locked(struct dlg_cell *dlg, const struct dlg_leg *leg)
+{
+	if (!leg || !leg->acked || leg->state != DLG_LEG_ANSWERED)
+		return 0;
+	return apply_locked(dlg, DLG_EV_ACK, DLG_END_CALLER, 0);
+}
+
 /* A further leg that answers changes no state, but is worth saving. */
 static uint32_t reply_locked(struct dlg_cell *dlg, enum dlg_event event, struct news *n)
 {
@@ -674,7 +682,8 @@ static uint32_t reply_locked(struct dlg_cell *dlg, enum dlg_event event, struct 
 	/* a branch that only rang may be recorded, and the one that answers not */
 	if (event == DLG_EV_SUCCESS && n->own > 0)
 		dlg->flags |= DLG_F_IN_PATH;
-	return apply_locked(dlg, event, DLG_END_NONE, 0) | save;
+	save |= apply_locked(dlg, event, DLG_END_NONE, 0);
+	return save | early_ack_locked(dlg, leg);
 }
 
 static uint32_t on_invite_reply(struct dlg_cell *dlg, enum dlg_event event, struct host_tx *t,
@@ -835,12 +844,15 @@ static void lift_ack_limit_locked(struct dlg_cell *dlg, const struct dlg_leg *le
 	if (event_of_locked(dlg, leg, DLG_DIR_DOWNSTREAM, HOST_ACK) != DLG_EV_ACK)
 		return;
 	dlg->ack_by = UINT32_MAX;
-	if (dlg->state == DLG_STATE_CONFIRMED_NA)
+	if (dlg->state < DLG_STATE_CONFIRMED_NA)
+		dlg->flags |= DLG_F_ACK_CAME;
+	else if (dlg->state == DLG_STATE_CONFIRMED_NA)
 		dlg_state_rearm_locked(dlg);
 }
 
 /* The limit for the ACK is there to end calls that nobody takes part in. An ACK of the caller that
- * dlg_match_mode does not let match proves that this is none: the limit goes, the state stays. */
+ * does not match, because of dlg_match_mode or because we have not been told of the answer, proves
+ * that this is none: the limit goes, the state stays. */
 static void lift_ack_limit(struct host_msg *msg, const struct dlg_ctx *ctx)
 {
 	struct dlg_leg *leg;

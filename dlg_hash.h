@@ -99,6 +99,7 @@ enum { /* dlg_cell.flags */
 	/* a contact or a route set could not be kept up to date: requests are not compared with
 	 * them, and our BYEs go by the last that is known */
 	DLG_F_ROUTING_LOST = 1 << 10,
+	DLG_F_ACK_CAME = 1 << 11,   /* an ACK, before the answer, of a leg that is not known */
 };
 
 /* who ended the call */

@@ -161,6 +161,16 @@ static struct dlg_cell *find_by_elements(struct host_msg *msg, struct search *s)
 	return dlg;
 }
 
+/* Whose ACK may this be that came before we were told of the answer, and so of its leg? */
+static int is_acknowledged(const struct dlg_cell *dlg, void *arg)
+{
+	const struct search *s = arg;
+
+	return dlg->state < DLG_STATE_CONFIRMED_NA && !(dlg->flags & DLG_F_ACK_CAME) &&
+	       dlg->invite_cseq == s->info->cseq &&
+	       dlg_str_eq(dlg_hash_text(dlg, DLG_FROM_TAG), s->info->from_tag);
+}
+
 static void make_current(struct dlg_ctx *ctx, struct dlg_cell *dlg, const struct search *s)
 {
 	dlg_hash_put(ctx->dlg, DLG_BY_MESSAGE);
@@ -203,8 +213,10 @@ struct dlg_cell *dlg_match_stray_ack(struct host_msg *msg, const struct dlg_ctx 
 	if (ctx->dlg || ctx->attached || host_msg_info(msg, &info) < 0 || info.method != HOST_ACK)
 		return NULL;
 	dlg = find_by_elements(msg, &s);
-	*leg = s.leg;
-	if (dlg && s.dir == DLG_DIR_DOWNSTREAM)
+	*leg = dlg ? s.leg : NULL;
+	if (!dlg)
+		return dlg_hash_find(info.call_id, is_acknowledged, &s, DLG_BY_MESSAGE);
+	if (s.dir == DLG_DIR_DOWNSTREAM)
 		return dlg;
 	dlg_hash_put(dlg, DLG_BY_MESSAGE);
 	return NULL;

@@ -30,8 +30,8 @@ void dlg_match_request(struct host_msg *msg, struct dlg_ctx *ctx, const struct d
 void dlg_match_without_route(struct host_msg *msg, struct dlg_ctx *ctx);
 
 /* The dialog of a caller's ACK that was forwarded without having matched: somebody on the way took
- * the cookie away, or all of the Route. Held as DLG_BY_MESSAGE, *leg (may be NULL) is its leg; NULL
- * for other messages and for none. */
+ * the cookie away, or all of the Route, or we have not been told of the answer yet. Held as
+ * DLG_BY_MESSAGE, *leg (may be NULL) is its leg; NULL for other messages and for none. */
 struct dlg_cell *dlg_match_stray_ack(struct host_msg *msg, const struct dlg_ctx *ctx,
 				     struct dlg_leg **leg);
 

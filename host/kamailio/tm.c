@@ -22,9 +22,10 @@ static struct cell *cell(struct host_tx *t)
 
 /* ---- events ---- */
 
-/* Any reply is about to leave, 2xx again when they are repeated. The code tm passes along is the
- * latest one of the transaction, not always that of this reply, so the reply itself is asked where
- * there is one; a 2xx of the script's own answers nothing. */
+/* Any reply is about to leave, 2xx again when they are repeated; with reply_relay_mode 0 tm tells of
+ * one of the copies alone, and another may leave before. The code tm passes along is the latest one
+ * of the transaction, not always that of this reply, so the reply itself is asked where there is
+ * one; a 2xx of the script's own answers nothing. */
 static void on_ready(struct dlg_tx *tx, struct cell *t, struct tmcb_params *p)
 {
 	struct sip_msg *rpl = p->rpl == FAKED_REPLY ? NULL : p->rpl;

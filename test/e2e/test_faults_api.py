@@ -7,9 +7,9 @@ import re
 import time
 import unittest
 
-from base import CONFIRMED, DELETED, DOWN, EARLY, UP
+from base import CONFIRMED, CONFIRMED_NA, DELETED, DOWN, EARLY, UP
 from faults import BAD_MODULE, NOT_OURS, SHM_LINES, FaultCase, figures
-from hosts import dialect, host
+from hosts import dialect, host, only
 
 FAULT = """
 	record_route();
@@ -48,6 +48,41 @@ class SlowCallbacks(NeighbourCase):
         t.wait_over()
         self.assertEqual(t.problems()[:10], [])
         self.counted(t, processed=1, ended_callee=1)
+
+
+@only("kamailio", "reply_relay_mode")
+class EarlyAck(NeighbourCase):
+    """With reply_relay_mode 0 tm relays a copy of a 2xx while it is telling us of the first: the ACK is quicker."""
+
+    params = {"ack_timeout": 3}
+    tm = {"reply_relay_mode": 0}
+
+    def answered_twice(self, rings):
+        c = self.call()
+        c.ring(headers=[["X-Fault", "slow 1000"]])
+        if rings:
+            c.answer(180)
+            c.got(180)
+        for _ in range(2):
+            c.answer(200)
+            time.sleep(0.2)
+        c.got(200)
+        self.assertLess(self.state(c), CONFIRMED_NA)
+        c.ack()
+        time.sleep(6)
+        return c
+
+    def test_of_a_callee_that_rang(self):
+        c = self.answered_twice(rings=True)
+        self.assertEqual(self.state(c), CONFIRMED)
+        c.hangup(UP, timeout=10)
+        self.wait_state(c, DELETED)
+
+    def test_of_one_that_did_not(self):
+        c = self.answered_twice(rings=False)
+        self.assertIn(self.state(c), (CONFIRMED_NA, CONFIRMED))
+        c.hangup(UP, timeout=10)
+        self.wait_state(c, DELETED)
 
 
 class CallsBack(NeighbourCase):

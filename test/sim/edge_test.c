@@ -303,6 +303,80 @@ START_TEST(a_record_route_of_another_branch_sets_no_ack_limit)
 }
 END_TEST
 
+/* Of a 2xx that comes twice the host may relay the copy first, and tell of the other alone. */
+START_TEST(an_ack_may_come_before_we_are_told_of_its_2xx)
+{
+	start();
+	sim_invite(&call);
+	sim_answer(&call, 0, 180);
+	sim_ack(&call, 0);
+	expect(2);
+	sim_answer(&call, 0, 200);
+	expect(4);
+	sim_answer(&call, 0, 200);
+	sim_gone(&call);
+	sim_run(2 * ACK_LIMIT);
+	expect(4);
+	sim_within(&call, HOST_BYE, DLG_DIR_UPSTREAM, 0, 200);
+	expect(5);
+	ck_assert_uint_eq(expired(), 0);
+	finish();
+}
+END_TEST
+
+START_TEST(nor_does_it_run_into_the_limit_when_its_leg_is_unknown)
+{
+	start();
+	sim_invite(&call);
+	sim_ack(&call, 0);
+	expect(1);
+	sim_answer(&call, 0, 200);
+	expect(3);
+	sim_gone(&call);
+	sim_run(2 * ACK_LIMIT);
+	expect(3);
+	sim_within(&call, HOST_BYE, DLG_DIR_UPSTREAM, 0, 200);
+	expect(5);
+	finish();
+}
+END_TEST
+
+START_TEST(the_ack_of_an_earlier_invite_lifts_no_limit)
+{
+	start();
+	sim_invite(&call);
+	sim_step(&call,
+		 &(struct sim_request){ .method = HOST_ACK, .dir = DLG_DIR_DOWNSTREAM,
+					.cseq = call.invite_cseq - 1 },
+		 &sim_usual);
+	sim_answer(&call, 0, 200);
+	sim_gone(&call);
+	sim_run(ACK_LIMIT + 2);
+	expect(5);
+	ck_assert_uint_eq(expired(), 1);
+	finish();
+}
+END_TEST
+
+START_TEST(an_early_ack_speaks_for_its_leg_alone)
+{
+	start();
+	sim_invite(&call);
+	sim_answer(&call, 0, 180);
+	sim_ack(&call, 0);
+	sim_answer(&call, 1, 200);
+	expect(3);
+	sim_answer(&call, 0, 200);
+	expect(4);
+	sim_gone(&call);
+	sim_within(&call, HOST_BYE, DLG_DIR_UPSTREAM, 0, 200);
+	expect(3);
+	sim_run(ACK_LIMIT + 2);
+	expect(5);
+	finish();
+}
+END_TEST
+
 static void ack_upstream(int leg, const char *cookie)
 {
 	pass_and_forget((struct sim_request){ .method = HOST_ACK, .dir = DLG_DIR_UPSTREAM,
@@ -1655,6 +1729,10 @@ int main(void)
 			    an_ack_that_lost_all_parameters_lifts_the_ack_limit,
 			    an_ack_that_lost_its_route_lifts_the_ack_limit,
 			    a_record_route_of_another_branch_sets_no_ack_limit,
+			    an_ack_may_come_before_we_are_told_of_its_2xx,
+			    nor_does_it_run_into_the_limit_when_its_leg_is_unknown,
+			    the_ack_of_an_earlier_invite_lifts_no_limit,
+			    an_early_ack_speaks_for_its_leg_alone,
 			    an_ack_of_the_callee_acknowledges_nothing,
 			    an_ack_of_the_callee_keeps_no_leg,
 			    a_callee_may_acknowledge_its_own_re_invite,
