@@ -142,11 +142,12 @@ static void set_clocks_locked(struct dlg_cell *dlg, uint32_t actions)
 }
 
 /* Without an ACK in 64*T1 the callee gives up (RFC 3261 13.3.1.4); but it can be missed only
- * where it must pass, and not when it was quicker than its 2xx. */
+ * where it must pass, and not when it was quicker than its 2xx, or before a restart. */
 static uint32_t ack_deadline(const struct dlg_cell *dlg)
 {
-	if (!(dlg->flags & DLG_F_IN_PATH) || dlg->flags & DLG_F_ACK_CAME ||
-	    !dialog_conf.ack_timeout)
+	static const uint16_t unknown = DLG_F_ACK_CAME | DLG_F_RESTORED;
+
+	if (!(dlg->flags & DLG_F_IN_PATH) || dlg->flags & unknown || !dialog_conf.ack_timeout)
 		return UINT32_MAX;
 	return dlg_timer_after((uint64_t)dialog_conf.ack_timeout);
 }

@@ -854,6 +854,32 @@ START_TEST(an_ack_may_be_of_an_invite_that_was_not_saved)
 }
 END_TEST
 
+static void one_leg_of_two_is_acknowledged(void)
+{
+	sim_invite(&call[0]);
+	sim_answer(&call[0], 0, 200);
+	sim_answer(&call[0], 1, 200);
+	sim_ack(&call[0], 0);
+}
+
+static void the_other_has_its_lifetime(void)
+{
+	dialog_conf.ack_timeout = 20;
+	remember_calls();
+	sim_within(&call[0], HOST_BYE, DLG_DIR_DOWNSTREAM, 0, 200);
+	ck_assert_int_eq(sim_state(&call[0]), 3);
+	sim_run(30);
+	ck_assert_int_eq(sim_state(&call[0]), 3);
+	sim_within(&call[0], HOST_BYE, DLG_DIR_DOWNSTREAM, 1, 200);
+	sim_run(8);
+}
+
+START_TEST(a_restored_leg_without_ack_has_no_limit_for_it)
+{
+	two_lives(one_leg_of_two_is_acknowledged, KILLED, the_other_has_its_lifetime);
+}
+END_TEST
+
 static void do_nothing(void)
 {
 }
@@ -1985,6 +2011,7 @@ int main(int argc, char **argv)
 	tcase_add_test(c, a_call_whose_leg_was_lost_ends_after_a_restart);
 	tcase_add_test(c, a_call_with_odd_texts_survives);
 	tcase_add_test(c, an_ack_may_be_of_an_invite_that_was_not_saved);
+	tcase_add_test(c, a_restored_leg_without_ack_has_no_limit_for_it);
 	tcase_add_test(c, the_journal_keeps_what_an_absent_database_missed_at_exit);
 	tcase_add_test(c, what_expired_meanwhile_ends_at_once_with_byes_if_asked_for);
 	tcase_add_test(c, a_clock_that_was_set_back_gives_no_more_than_the_lifetime);
