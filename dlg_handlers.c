@@ -1198,7 +1198,7 @@ static void report_overdue(struct dlg_cell *dlg)
 }
 
 /* BYEs that cannot be sent for want of memory are tried for a good minute: not for ever, because it
- * may be their contacts that are unfit. */
+ * may be that the host cannot send there. */
 enum { BYE_TRIES = 20, BYE_WAIT_MAX_S = 4 };
 
 static uint32_t limit_of_locked(const struct dlg_cell *dlg)
@@ -1210,13 +1210,13 @@ static uint32_t limit_of_locked(const struct dlg_cell *dlg)
  * not found would make others wait once more. Entry lock held. */
 static int is_worth_waiting_locked(const struct dlg_cell *dlg, uint32_t seconds)
 {
-	unsigned acked;
+	int may_try = dlg->end_tries < BYE_TRIES && dlg_req_within_may_tell_locked(dlg);
 
 	if (dlg_req_within_may_wait_locked(dlg))
 		return 0;
 	if (dlg->state == DLG_STATE_DELETED)
-		return dlg->end_tries < BYE_TRIES && dlg_hash_live_legs_locked(dlg, NULL, &acked);
-	if (dlg_state_is_answered(dlg->state) && dlg->end_tries == BYE_TRIES)
+		return may_try;
+	if (dlg_state_is_answered(dlg->state) && !may_try)
 		return 0;
 	return dlg_timer_left(limit_of_locked(dlg)) > seconds;
 }

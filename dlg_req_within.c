@@ -309,6 +309,15 @@ int dlg_req_within_may_wait_locked(const struct dlg_cell *dlg)
 	return live && may_wait_for(dlg_hash_text(dlg, DLG_CALLER_ROUTES), contact);
 }
 
+int dlg_req_within_may_tell_locked(const struct dlg_cell *dlg)
+{
+	for (const struct dlg_leg *leg = dlg->legs; leg; leg = leg->next) {
+		if (leg->state == DLG_LEG_ANSWERED && (leg->contact_len || dlg->caller_contact_len))
+			return 1;
+	}
+	return 0;
+}
+
 static void report(const struct pending *p, int code)
 {
 	/* 481, 408: the party has no such call any more, which is what we wanted (RFC 3261

@@ -24,6 +24,10 @@ unsigned dlg_req_within_byes(struct dlg_cell *dlg, struct dlg_str headers, unsig
  * the party wants. Entry lock held. */
 int dlg_req_within_may_wait_locked(const struct dlg_cell *dlg);
 
+/* Nonzero when those BYEs have somewhere to go: one party of a live leg gave a contact that we can
+ * use. Entry lock held. */
+int dlg_req_within_may_tell_locked(const struct dlg_cell *dlg);
+
 /* The host's answer to host_send_within(): final status of one BYE. Gives the sender's reference
  * back. */
 void dlg_req_within_done(void *token, int code);

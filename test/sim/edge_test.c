@@ -1618,15 +1618,20 @@ START_TEST(a_wish_that_cannot_be_carried_out_moves_no_limit)
 }
 END_TEST
 
-static void talk_with_byes_at_the_end(unsigned number)
+static void talk_and_want_byes(void)
 {
 	struct sim_script script = { .record_route = 1, .extra = wants_byes };
 
-	sim_call_init(&call, number);
 	sim_step(&call, &(struct sim_request){ .method = HOST_INVITE, .initial = 1 }, &script);
 	sim_answer(&call, 0, 200);
 	sim_ack(&call, 0);
 	sim_gone(&call);
+}
+
+static void talk_with_byes_at_the_end(unsigned number)
+{
+	sim_call_init(&call, number);
+	talk_and_want_byes();
 }
 
 START_TEST(byes_at_a_limit_wait_for_memory)
@@ -1644,6 +1649,24 @@ START_TEST(byes_at_a_limit_wait_for_memory)
 	sim_run(DLG_STATE_LINGER_S + 3);
 	expect(0);
 	ck_assert_uint_eq(expired(), 1);
+	finish();
+}
+END_TEST
+
+/* Contacts do not come by waiting: who gave none, or one that is unfit, must not fill the log. */
+START_TEST(byes_to_nobody_are_not_tried_again)
+{
+	start();
+	snprintf(call.contact, sizeof(call.contact), "sip:b ob@127.0.0.1");
+	snprintf(call.routes, sizeof(call.routes), "<sip:127.0.0.71;lr>");
+	snprintf(call.leg[0].contact, sizeof(call.leg[0].contact), "sip:b ob@127.0.0.1");
+	snprintf(call.leg[0].routes, sizeof(call.leg[0].routes), "<sip:127.0.0.72;lr>");
+	talk_and_want_byes();
+	sim_log_clear();
+	sim_run(LIFETIME + TRIES_S + DLG_STATE_LINGER_S);
+	expect(0);
+	ck_assert_ptr_nonnull(sim_log_find(HOST_WARNING, "contact unknown"));
+	ck_assert_uint_eq(sim_log_count[HOST_WARNING], 2);
 	finish();
 }
 END_TEST
@@ -1790,6 +1813,7 @@ int main(void)
 			    but_not_for_ever,
 			    a_wish_that_cannot_be_carried_out_moves_no_limit,
 			    byes_at_a_limit_wait_for_memory,
+			    byes_to_nobody_are_not_tried_again,
 			    a_dialog_whose_byes_never_leave_goes_all_the_same,
 			    byes_that_wait_are_not_sent_to_who_has_hung_up,
 			    byes_that_wait_go_out_at_a_rate,
