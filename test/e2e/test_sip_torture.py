@@ -4,6 +4,7 @@ dialog that stays, and no call of anybody else takes notice.
 
 Environment: FAULTS_LONG, FAULTS_SEED, see faults.py."""
 
+import errno
 import random
 import re
 import select
@@ -326,15 +327,25 @@ class GarbageTcp(Garbage):
             return 0
 
     def connect(self):
-        """From where the script knows the attacker by: all it sends goes to the sink."""
+        """From where the script knows the attacker by: all it sends goes to the sink. A stream that was hung up here
+        has to rest before there can be another one between the same ports."""
         s = socket.socket()
         self.addCleanup(s.close)
         s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         s.settimeout(2 * SLOW)
         s.bind((self.attacker.ip, self.attacker.port))
-        s.connect((self.proxy.ip, self.proxy.port))
+        self.wait_until("the stream's ports to be free", lambda: self.connected(s), 10)
         self.streams += 1
         return s
+
+    def connected(self, s):
+        try:
+            s.connect((self.proxy.ip, self.proxy.port))
+        except OSError as e:
+            if e.errno != errno.EADDRNOTAVAIL:
+                raise
+            return False
+        return True
 
     def hung_up(self):
         """Takes away the answers."""
