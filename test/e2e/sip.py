@@ -6,6 +6,7 @@ when, so that every order of messages can be produced by hand. Retransmissions t
 (identical datagrams) are counted and dropped, unless the agent keeps them.
 """
 
+import contextlib
 import itertools
 import os
 import random
@@ -15,6 +16,8 @@ import socket
 import time
 
 SLOW = float(os.environ.get("E2E_SLOW", "1"))  # stretches waits: sanitizer builds, busy machines
+
+SO_RCVBUFFORCE = 33  # <asm-generic/socket.h>; Python has no name for it
 
 _serial = itertools.count(1)
 
@@ -176,6 +179,8 @@ class UA:
         self.ip = ip or loopback()
         self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        with contextlib.suppress(PermissionError):  # beyond the system's limit
+            self.sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 32 << 20)
         self.sock.bind((self.ip, port))
         self.port = self.sock.getsockname()[1]
         self.inbox = []

@@ -44,8 +44,12 @@ class Variables(ProxyCase):
         c = self.call().setup()
         self.wait_state(c, CONFIRMED)
         self.check(c, "initial-before", "INVITE", **self.unknown())
-        for at in ("initial-after", "branch", "relayed"):
+        for at in ("initial-after", "branch"):
             self.check(c, at, "INVITE", **self.known(life="0"))
+        # the 180 may be here before the worker that forwarded the INVITE is back from sending it
+        state = self.pv(c, "relayed", "INVITE")["st"]
+        self.assertIn(state, ("1", "2"))
+        self.check(c, "relayed", "INVITE", **self.known(st=state, life="0"))
         self.check(c, "reply-180", "INVITE", **self.known(life="0"))
         self.check(c, "reply-200", "INVITE", **self.known(st="2", life="0"))
         self.check(c, "seq", "ACK", **self.known(cnt="1", st="4"))
