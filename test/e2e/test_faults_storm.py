@@ -47,6 +47,7 @@ class CancelStorm(FaultCase):
         before = self.before
         t = self.traffic(rate=150, kinds={"cancel": 1}, ring=(3600, 3600), prefix="storm")
         self.before = before
+        t.unanswered = ("SIP/2.0 487",)  # on a slow machine a callee gives up before it has read its ACK
         self.wait_until("all calls to ring", lambda: sum(c.cancel_code for c in list(t.calls.values())) >= self.CALLS,
                         self.CALLS / 50 + 10)
         t.pause()
