@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # make          dialog.so and the examples, in build/plain; SAN=1: with sanitizers, in build/san
 # make run      Kamailio in the foreground with our module and etc/kamailio.cfg, on loopback
-# make test     unit, simulation, fuzz (5 seconds each) and end-to-end tests; SAN=1: sanitized
+# make test     unit, simulation, fuzz and end-to-end tests; SAN=1: sanitized
 # make lint     warnings of gcc and clang, clang-tidy, cppcheck, shellcheck, exported symbols
 # make bench    what tracking calls costs, against no module and the host's own; test/bench/README
 #               make bench-engine: the first two minutes of it, without a proxy
@@ -138,7 +138,9 @@ fuzz_cc_libfuzzer = clang -fsanitize=fuzzer-no-link $(fuzz_san)
 fuzz_cc_afl = AFL_QUIET=1 AFL_USE_ASAN=1 AFL_USE_UBSAN=1 afl-clang-fast
 fuzz_cc = $(or $(fuzz_cc_$(FUZZER)),$(CC) $(fuzz_san))
 fuzz_main = $(if $(FUZZER),-fsanitize=fuzzer,$(F)/test/fuzz/replay.o)
-F = build/$(if $(filter afl,$(FUZZER)),afl,fuzz)
+F = build/$(or $(fuzz_dir_$(FUZZER)),replay)
+fuzz_dir_libfuzzer = fuzz
+fuzz_dir_afl = afl
 
 $(F)/%.o: %.c
 	@mkdir -p $(@D)
@@ -198,7 +200,9 @@ torture:
 RACE_ROUNDS ?= 20000
 SIM_INTERLEAVE ?= full
 races = $(addprefix $(B)/test/sim/,race_calls_test interleave_test)
-races: tsan $(races)
+races:
+	./setup.sh test
+	$(MAKE) tsan $(races)
 	RACE_ROUNDS=$(RACE_ROUNDS) SIM_INTERLEAVE=$(SIM_INTERLEAVE) test/run $(race) $(races)
 
 soak:
@@ -252,7 +256,7 @@ install: all
 	install -D -m 644 ctl/dlgctl.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/dlgctl
 
 clean:
-	rm -rf build/plain build/san build/opensips build/tsan build/fuzz build/afl build/clang build/run
+	rm -rf build/plain build/san build/opensips build/tsan build/fuzz build/afl build/replay build/clang build/run
 
 distclean:
 	rm -rf build

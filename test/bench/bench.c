@@ -48,6 +48,19 @@ double bench_median(double *v, unsigned n)
 	return v[n / 2];
 }
 
+const char *bench_spread(double *v, unsigned n)
+{
+	static char text[4][64];
+	static unsigned next;
+	char *t = text[next++ % 4];
+	double middle = bench_median(v, n);
+
+	int len = snprintf(t, sizeof(text[0]), "%5.2f (%.2f to %.2f)", middle, v[0], v[n - 1]);
+
+	snprintf(t + len, sizeof(text[0]) - (size_t)len, "%*s", len < 21 ? 21 - len : 0, "");
+	return t;
+}
+
 static FILE *open_csv(const char *name, const char *mode)
 {
 	char path[256];

@@ -36,6 +36,10 @@ double bench_seconds(double otherwise);
 /* Median; puts the values in order. */
 double bench_median(double *v, unsigned n);
 
+/* "median (lowest to highest)", 21 columns; puts the values in order. Good until the fourth call
+ * after. */
+const char *bench_spread(double *v, unsigned n);
+
 /* build/bench/NAME.csv, with its first line. */
 FILE *bench_csv(const char *name, const char *header);
 

@@ -62,13 +62,13 @@ class Variant:
             self.name += AGAIN
 
     def proxy(self):
-        params, drivers, extra = {}, (), ""
+        params, drivers = {}, ()
         if self.database and self.module == OURS:
             params = {"db_mode": 1, "db_url": self.database.url}
         elif self.database:
             params = {"db_mode": 1, "db_url": self.database.stock_url}
             drivers = (self.database.driver,)
-        p = BenchProxy(self.module, params, children=CHILDREN, extra=extra, drivers=drivers)
+        p = BenchProxy(self.module, params, children=CHILDREN, drivers=drivers)
         if self.module == OURS and self.database:
             p.params["db_journal_dir"] = p.dir
         return p
@@ -284,11 +284,14 @@ def wanted(results):
 
 
 def verdict(values, noise):
-    """`noise`: the same ratio of what does not differ. A median no farther from 1 than one of these proves nothing."""
+    """`noise`: the same ratio of what does not differ. Where that is farther from 1 than the goal, nothing is proved:
+    neither that it is met, nor, when it differs as much itself, that it is not."""
     middle = statistics.median(values)
-    if LIMIT < middle <= max([max(n, 1 / n) for n in noise], default=1):
+    differs = statistics.median([max(n, 1 / n) for n in noise] or [1])
+    if LIMIT < middle <= differs:
         return "not met, within the noise"
     return ("met" if middle <= LIMIT else "not met") + (
+        ", by less than the noise" if middle <= LIMIT < differs else
         ", not in every round" if min(values) <= LIMIT < max(values) else "")
 
 

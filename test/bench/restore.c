@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* A table of calls: make it, fetch it by the driver alone, restore it by the engine. For restore.py.
  *
- *     restore DRIVERS URL fill N [SOCK]       N plain calls, whose lifetimes are mixed; their local
- *                                             socket if it shall not be the simulation's
- *     restore DRIVERS URL fill-more N [SOCK]  each with two values and two memberships
+ *     restore DRIVERS URL fill N [SOCK]  N plain calls, whose lifetimes are mixed; their local
+ *                                        socket if it shall not be the simulation's
  *     restore DRIVERS URL raw            every row through the driver, into nothing
  *     restore DRIVERS URL start DIR      a start of the engine over the table, with a journal in DIR
  *
@@ -105,20 +104,14 @@ static struct spot *in_order(unsigned n)
 	return spots;
 }
 
-static struct dlg_cell *furnished(unsigned n, int more)
+static struct dlg_cell *made(unsigned n)
 {
 	static struct dlg_row row;
 	struct bench_texts t;
 	struct dlg_cell *dlg = NULL;
 	unsigned lost = 0;
-	char profiles[64];
 
 	bench_call_row(&row, &t, n, 86400 + bench_lifetime(n)); /* none is over when it is read */
-	if (more) {
-		snprintf(profiles, sizeof(profiles), "caller#%u|trunk#%u|", n % 1000, n % 10);
-		row.profiles = dlg_str_of(profiles);
-		row.vars = DLG_STR("account#prepaid|origin#branch office 7|");
-	}
 	bench_check(dlg_db_image_make(&row, &lost, &dlg) == DLG_DB_MADE, "a dialog");
 	return dlg;
 }
@@ -133,10 +126,10 @@ static void forget(struct dlg_cell *dlg)
 }
 
 /* What the n-th call is in the table; `image` keeps the texts. */
-static void make_row(unsigned n, int more, const char *sock, struct dlg_buf *image,
+static void make_row(unsigned n, const char *sock, struct dlg_buf *image,
 		     struct db_value v[DLG_ROW_N])
 {
-	struct dlg_cell *dlg = furnished(n, more);
+	struct dlg_cell *dlg = made(n);
 
 	dlg_buf_reset(image);
 	dlg_hash_lock(dlg);
@@ -148,7 +141,7 @@ static void make_row(unsigned n, int more, const char *sock, struct dlg_buf *ima
 	forget(dlg);
 }
 
-static void fill(struct db_conn *c, unsigned n, int more, const char *sock)
+static void fill(struct db_conn *c, unsigned n, const char *sock)
 {
 	static struct db_value v[DB_BATCH_MAX][DLG_ROW_N];
 	static struct dlg_buf image[DB_BATCH_MAX];
@@ -162,7 +155,7 @@ static void fill(struct db_conn *c, unsigned n, int more, const char *sock)
 		unsigned step = n - done < DB_BATCH_MAX ? n - done : DB_BATCH_MAX;
 
 		for (unsigned i = 0; i < step; i++)
-			make_row(spots[done + i].n, more, sock, &image[i], v[i]);
+			make_row(spots[done + i].n, sock, &image[i], v[i]);
 		if (driver->upsert(c, &table, v[0], step) != DB_OK)
 			bench_die(driver->error(c));
 		done += step;
@@ -219,13 +212,13 @@ int main(int argc, char **argv)
 	const char *what = argc > 3 ? argv[3] : "";
 
 	start_clocks();
-	if (argc >= 5 && !strncmp(what, "fill", 4))
-		fill(connect_to(argv[1], argv[2]), (unsigned)atoi(argv[4]), what[4] != 0, argv[5]);
+	if (argc >= 5 && !strcmp(what, "fill"))
+		fill(connect_to(argv[1], argv[2]), (unsigned)atoi(argv[4]), argv[5]);
 	else if (argc == 4 && !strcmp(what, "raw"))
 		raw(connect_to(argv[1], argv[2]));
 	else if (argc == 5 && !strcmp(what, "start"))
 		start_over(argv[1], argv[2], argv[4]);
 	else
-		bench_die("usage: restore DRIVERS URL fill N | fill-more N | raw | start DIR");
+		bench_die("usage: restore DRIVERS URL fill N | raw | start DIR");
 	return 0;
 }

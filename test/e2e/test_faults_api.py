@@ -40,7 +40,9 @@ class SlowCallbacks(NeighbourCase):
     def test_very_slow_for_one_call(self):
         """A worker hangs for a second in each callback of one call; the others have the other workers."""
         t = self.traffic(rate=10)
+        began = time.monotonic()
         c = self.call().setup(headers=[["X-Fault", "slow 1000"]])
+        self.assertGreater(time.monotonic() - began, 1)
         self.wait_state(c, CONFIRMED)
         c.hangup(UP, timeout=10)
         self.wait_state(c, DELETED)

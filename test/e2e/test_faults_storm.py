@@ -3,11 +3,12 @@
 readers are gone."""
 
 import os
+import select
 import time
 
 from base import CONFIRMED, DELETED, DOWN, UP
 from faults import FaultCase, scaled
-from sip import SLOW, unique
+from sip import unique
 
 # What a proxy does with requests of no call of its own: nothing of it is forwarded.
 STRICT = """
@@ -59,7 +60,7 @@ class CancelStorm(FaultCase):
         last, beside = time.monotonic() - began, len(others.calls) - at
         print("#     %d calls, their CANCELs in %.2f s, the last 487 after %.1f s, %d other calls began meanwhile" % (
             len(ringing), took, last, beside), flush=True)
-        self.assertLess(took, self.WITHIN * SLOW)
+        self.assertLess(took, self.WITHIN)
         self.assertEqual(left, [])
         self.assertEqual(t.problems()[:10], [])
         self.assertEqual(others.wait_over(30), [])
@@ -153,7 +154,7 @@ class ReadersGone(FaultCase):
     seconds = 12
     COUNT = scaled(60, 2000)
 
-    def leave(self, rng, n):
+    def leave(self, rng):
         fifo = self.proxy.fifo
         command = rng.choice(("dlg_list", "dlg_list_ctx", "dlg_stats", "which", "nonsense"))
         way = rng.choice(("never opened", "opened and left", "unlinked", "does not exist"))
@@ -164,25 +165,18 @@ class ReadersGone(FaultCase):
             os.unlink(path)
         fifo.write(b":%s:%s\n\n" % (command.encode(), name.encode()))
         if way == "opened and left":
-            os.read(fd, 1) if self.readable(fd) else None
+            if select.select([fd], [], [], 0)[0]:
+                os.read(fd, 1)
         if way != "never opened":
             os.close(fd)
         return path
-
-    @staticmethod
-    def readable(fd):
-        try:
-            os.read(fd, 0)
-            return True
-        except BlockingIOError:
-            return False
 
     def test_readers_go_away(self):
         rng = self.seeded()
         t = self.traffic(rate=20)
         began, n = time.monotonic(), 0
         while n < self.COUNT and time.monotonic() - began < scaled(6, 300):
-            self.leave(rng, n)
+            self.leave(rng)
             n += 1
         time.sleep(0.5)
         patience = scaled(30, 180)  # each reader who never came is waited for, if ever more briefly
@@ -190,3 +184,4 @@ class ReadersGone(FaultCase):
         self.sound()
         calls = self.all_well(t)
         print("#     %d commands without a reader, %d calls" % (n, calls), flush=True)
+        self.assertGreater(n, 20)
