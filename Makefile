@@ -128,6 +128,7 @@ $(tests:%.c=$(B)/%) $(db_tests:%.c=$(B)/%) $(B)/doc/gen_states $(ctl_server): $(
 	$(Q)$(CC) $(CFLAGS) $(san) -o $@ $^ $(shell pkg-config --libs check) -pthread $(wrap)
 $(filter $(B)/test/unit/ctl_%,$(tests:%.c=$(B)/%)): $(ctl_tested:%.c=$(B)/debug/%.o)
 $(B)/test/sim/%: wrap = @test/sim/wrap.opts
+$(B)/test/unit/dlg_mi_test: wrap = -Wl,--wrap=realloc
 $(B)/test/unit/dlg_profile_values_test: wrap = -Wl,--wrap=dlg_str_hash_secret
 
 # libFuzzer where clang has it; else gcc builds programs that only replay the corpora.

@@ -585,17 +585,13 @@ int dialog_get_DLG_status(struct host_msg *msg, struct dlg_str key, struct dialo
 /* Seconds since the answer; an ended dialog's clock stands still. */
 static int64_t lifetime(struct dlg_cell *dlg)
 {
-	int64_t start, end;
+	int64_t seconds = 0;
 
 	dlg_hash_lock(dlg);
-	start = dlg->start_time;
-	end = dlg->end_time;
+	if (dlg->start_time)
+		seconds = (dlg->end_time ? dlg->ended_at : dlg_timer_now()) - dlg->answered_at;
 	dlg_hash_unlock(dlg);
-	if (!start)
-		return 0;
-	if (!end)
-		end = host_wall_s();
-	return end > start ? end - start : 0;
+	return seconds;
 }
 
 int dialog_get_DLG_lifetime(struct host_msg *msg, struct dlg_str key, struct dialog_value *out)

@@ -6,7 +6,8 @@
 #include "dlg_vals.h"
 
 enum {
-	STORED_FLAGS = DLG_F_BYE_ON_TIMEOUT | DLG_F_IN_PATH | DLG_F_LEG_LOST | DLG_F_ROUTING_LOST,
+	STORED_FLAGS = DLG_F_BYE_ON_TIMEOUT | DLG_F_IN_PATH | DLG_F_LEG_LOST | DLG_F_ROUTING_LOST |
+		       DLG_F_END_WANTED,
 };
 
 /* ---- from a dialog ---- */
@@ -233,11 +234,20 @@ static uint64_t seconds_left(const struct dlg_row *row)
 	return left > 0 ? (uint64_t)left : 0;
 }
 
+/* None, if the clock has been set back. */
+static uint32_t seconds_since(int64_t wall)
+{
+	int64_t now = host_wall_s();
+
+	return now > wall ? (uint32_t)(now - wall) : 0;
+}
+
 static void set_fields(const struct dlg_row *row, struct dlg_cell *dlg)
 {
 	dlg->user_flags = row->user_flags;
 	dlg->flags = (row->flags & STORED_FLAGS) | DLG_F_RESTORED;
 	dlg->start_time = row->start_time;
+	dlg->answered_at = dlg_timer_now() - seconds_since(row->start_time);
 	dlg->ack_by = UINT32_MAX;
 	dlg->expires = dlg_timer_after(seconds_left(row));
 }

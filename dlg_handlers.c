@@ -1040,7 +1040,7 @@ static int refuse(struct dlg_cell *dlg)
 
 static int end_later(struct dlg_cell *dlg, struct dlg_str headers, const char **why)
 {
-	int ended;
+	int ended, news;
 
 	*why = "Extra headers cannot be given here";
 	if (headers.len)
@@ -1049,9 +1049,12 @@ static int end_later(struct dlg_cell *dlg, struct dlg_str headers, const char **
 	dlg_hash_lock(dlg);
 	/* NONE: it has left the table, and a DLGCB_DESTROY callback is asking */
 	ended = dlg->state == DLG_STATE_DELETED || dlg->state == DLG_STATE_NONE;
+	news = !ended && !(dlg->flags & DLG_F_END_WANTED);
 	if (!ended)
 		want_end_locked(dlg);
 	dlg_hash_unlock(dlg);
+	if (news)
+		dlg_db_changed(dlg); /* a restart must not forget it */
 	return ended ? -1 : 0;
 }
 

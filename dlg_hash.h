@@ -131,6 +131,8 @@ struct dlg_cell {
 	 * overdue */
 	uint32_t expires;
 	uint32_t tx_id[2];           /* struct host_tx_id of the INVITE; 0,0 none */
+	uint32_t answered_at;        /* ticks: what the time of day does not change */
+	uint32_t ended_at;
 	int64_t start_time;          /* epoch seconds of the first 2xx; 0 before */
 	int64_t end_time;            /* epoch seconds of the end; 0 before */
 	struct dlg_timer_link timer; /* dlg_timer.c only */

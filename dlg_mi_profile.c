@@ -49,24 +49,30 @@ static void each_count(const struct dlg_buf *page, count_fn *fn, void *arg)
 	}
 }
 
-/* Walk through a profile's values in pages, until `out` is broken or `max` (0: all) were seen.
- * Returns how many were. */
-static unsigned each_value(int profile, struct dlg_mi_out *out, unsigned max, count_fn *fn, void *arg)
+/* Walk through a profile's values in pages, until `out` is broken or `max` (0: all) were seen. 0, or
+ * -1: there was no memory for a page. *seen: how many were. */
+static int each_value(int profile, struct dlg_mi_out *out, unsigned max, count_fn *fn, void *arg,
+		      unsigned *seen)
 {
 	struct dlg_profile_cursor cur = { 0 };
 	struct dlg_buf page = { 0 };
-	unsigned seen = 0, n;
+	unsigned n;
+	int ret;
 
+	*seen = 0;
 	do {
 		dlg_buf_reset(&page);
-		n = dlg_profile_page(profile, &cur, max && max - seen < BATCH ? max - seen : BATCH,
+		n = dlg_profile_page(profile, &cur, max && max - *seen < BATCH ? max - *seen : BATCH,
 				     &page);
+		if (page.failed)
+			break;
 		each_count(&page, fn, arg);
-		seen += n;
-	} while (n && !page.failed && (!max || seen < max) && !out->ops->broken(out));
+		*seen += n;
+	} while (n && (!max || *seen < max) && !out->ops->broken(out));
+	ret = page.failed ? -1 : 0;
 	dlg_profile_stop(&cur);
 	dlg_buf_free(&page);
-	return seen;
+	return ret;
 }
 
 static void write_one(struct dlg_str value, uint32_t members, void *arg)
@@ -74,17 +80,19 @@ static void write_one(struct dlg_str value, uint32_t members, void *arg)
 	write_count(arg, value, members);
 }
 
-/* A dialect that builds its reply in memory gets one page, and is told how many values it lacks. */
+/* A dialect that builds its reply in memory gets one page, and is told how many values it lacks; so
+ * is one for which there was no memory. */
 static void write_values(struct dlg_mi_out *out, int profile)
 {
 	uint32_t all;
 	unsigned seen;
+	int ret;
 
 	out->ops->open_list(out, "values");
-	seen = each_value(profile, out, out->page, write_one, out);
+	ret = each_value(profile, out, out->page, write_one, out, &seen);
 	all = dlg_profile_values(profile);
 	out->ops->close_list(out);
-	if (out->page && seen == out->page && all > seen)
+	if ((ret < 0 || (out->page && seen == out->page)) && all > seen)
 		out->ops->number(out, "left_out", all - seen);
 }
 
@@ -151,10 +159,11 @@ static void consider(struct dlg_str value, uint32_t members, void *arg)
 static void write_top(struct dlg_mi_out *out, int profile, unsigned max)
 {
 	struct top t = { .max = max };
+	unsigned seen;
 
 	out->ops->open_list(out, "top");
 	if (max)
-		each_value(profile, out, 0, consider, &t);
+		each_value(profile, out, 0, consider, &t, &seen);
 	for (unsigned i = 0; i < t.n; i++) {
 		write_count(out, dlg_buf_view(&t.item[i].value), t.item[i].members);
 		dlg_buf_free(&t.item[i].value);

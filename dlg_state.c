@@ -129,12 +129,15 @@ static void set_clocks_locked(struct dlg_cell *dlg, uint32_t actions)
 		dlg->ack_by = UINT32_MAX;
 		dlg->expires = dlg_timer_after((uint64_t)dialog_conf.setup_timeout);
 	}
-	if (actions & DLG_DO_START)
+	if (actions & DLG_DO_START) {
 		dlg->start_time = host_wall_s();
+		dlg->answered_at = dlg_timer_now();
+	}
 	if (actions & (DLG_DO_START | DLG_DO_RESET_LIFETIME))
 		dlg->expires = dlg_timer_after(dlg->lifetime);
 	if (actions & DLG_DO_END) {
 		dlg->end_time = host_wall_s();
+		dlg->ended_at = dlg_timer_now();
 		dlg->expires = dlg_timer_after(DLG_STATE_LINGER_S + DLG_STATE_OVERDUE_S);
 	}
 	if (actions & DLG_DO_NO_LINGER)

@@ -28,7 +28,7 @@ enum { ALL = WHEELS * SHARDS };
 
 static struct shard *wheels; /* [ALL], those of a wheel in a row; shared */
 
-static uint32_t tick_now(void)
+uint32_t dlg_timer_now(void)
 {
 	return (uint32_t)(host_mono_ms() / 1000);
 }
@@ -40,7 +40,7 @@ int dlg_timer_init(void)
 		return -1;
 	memset(wheels, 0, ALL * sizeof(*wheels));
 	for (int i = 0; i < ALL; i++) {
-		wheels[i].done = tick_now();
+		wheels[i].done = dlg_timer_now();
 		if (dlg_lock_init(&wheels[i].lock) < 0)
 			return -1;
 	}
@@ -56,12 +56,12 @@ uint32_t dlg_timer_after(uint64_t seconds)
 
 uint32_t dlg_timer_next(void)
 {
-	return tick_now() + 1;
+	return dlg_timer_now() + 1;
 }
 
 uint32_t dlg_timer_left(uint32_t deadline)
 {
-	uint32_t now = tick_now();
+	uint32_t now = dlg_timer_now();
 
 	return deadline > now ? deadline - now : 0;
 }
@@ -144,7 +144,7 @@ void dlg_timer_arm_locked(struct dlg_cell *dlg, uint32_t deadline)
 
 void dlg_timer_pass_on_locked(struct dlg_cell *dlg)
 {
-	arm_in(PATIENT, dlg, tick_now());
+	arm_in(PATIENT, dlg, dlg_timer_now());
 }
 
 /* ---- the tick ---- */
@@ -242,7 +242,7 @@ static void say_when_full(const struct pace *p)
 static unsigned run_wheel(enum wheel which)
 {
 	struct pace pace = pace_of((unsigned)dialog_conf.timeout_bye_rate);
-	uint32_t now = tick_now();
+	uint32_t now = dlg_timer_now();
 	unsigned total = 0;
 
 	for (uint32_t i = 0; i < SHARDS; i++) {
@@ -269,7 +269,7 @@ unsigned dlg_timer_tick_patient(void)
 
 void dlg_timer_get_info(struct dlg_timer_info *out)
 {
-	uint32_t now = tick_now();
+	uint32_t now = dlg_timer_now();
 
 	*out = (struct dlg_timer_info){ 0 };
 	for (int i = 0; i < ALL; i++) {

@@ -34,6 +34,9 @@ struct dlg_timer_info {
 /* Create the wheels in shared memory, before fork. 0 or -1. */
 int dlg_timer_init(void);
 
+/* The present tick: monotonic seconds. */
+uint32_t dlg_timer_now(void);
+
 /* The tick at which something asked for `seconds` from now is due: never early, at most one
  * second late. */
 uint32_t dlg_timer_after(uint64_t seconds);

@@ -1896,6 +1896,27 @@ START_TEST(variables_follow_the_call)
 }
 END_TEST
 
+/* Scripts limit and bill by it. */
+START_TEST(the_lifetime_does_not_follow_the_time_of_day)
+{
+	static const int64_t steps[] = { 18000, -86400, 0 };
+	struct sim_script script = { .fate = SIM_DROP, .extra = look };
+
+	start();
+	sim_talk(&call);
+	sim_run(7);
+	for (int i = 0; i < 3; i++) {
+		sim_set_wall(steps[i]);
+		sim_step(&call, &(struct sim_request){ .method = HOST_OTHER }, &script);
+		ck_assert_int_eq(seen[SEEN_LIFETIME].number, 7);
+	}
+	sim_set_wall(0);
+	sim_step(&call, &(struct sim_request){ .method = HOST_BYE }, &script);
+	sim_run(2);
+	finish();
+}
+END_TEST
+
 START_TEST(variables_are_right_in_reply_and_failure_routes)
 {
 	struct host_tx *t;
@@ -2112,6 +2133,7 @@ int main(void)
 			    listings_find_calls_by_call_id_and_from_tag,
 			    variables_are_null_without_a_dialog,
 			    variables_follow_the_call,
+			    the_lifetime_does_not_follow_the_time_of_day,
 			    variables_are_right_in_reply_and_failure_routes,
 			    d16_flags_are_unsigned,
 			    d18_null_stores_nothing,

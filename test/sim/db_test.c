@@ -273,6 +273,62 @@ START_TEST(who_ends_a_call_when_it_is_saved_makes_the_timer_do_it)
 }
 END_TEST
 
+/* From a callback of a request that has not been sent on. */
+static void wish_to_end(void)
+{
+	sim_talk(&call[0]);
+	drain();
+	ck_assert_int_eq(dlg_cb_register(cell(&call[0]), DLGCB_REQ_WITHIN, end_it, NULL, NULL), 0);
+	sim_within(&call[0], HOST_OTHER, DLG_DIR_DOWNSTREAM, 0, 200);
+	drain();
+	ck_assert_uint_eq(sim_sends_tried, 0);
+}
+
+static void it_is_ended(void)
+{
+	ck_assert_uint_eq(dlg_state_active(), 1);
+	sim_run(2);
+	ck_assert_uint_eq(sim_sends_tried, 2);
+	ck_assert_uint_eq(dlg_state_active(), 0);
+	sim_sent_all(200);
+}
+
+/* Whoever wished so was told that it will be. */
+START_TEST(a_call_that_is_to_be_ended_is_ended_after_a_restart)
+{
+	live(DLG_DB_REALTIME, wish_to_end, GRACEFUL);
+	live(DLG_DB_REALTIME, it_is_ended, GRACEFUL);
+	live(DLG_DB_SHUTDOWN, wish_to_end, GRACEFUL);
+	live(DLG_DB_SHUTDOWN, it_is_ended, GRACEFUL);
+	live(DLG_DB_REALTIME, wish_to_end, KILLED);
+	live(DLG_DB_REALTIME, it_is_ended, GRACEFUL);
+}
+END_TEST
+
+static void talk_for_a_while(void)
+{
+	sim_talk(&call[0]);
+	sim_run(30);
+	drain();
+}
+
+static void it_began_before(void)
+{
+	struct dlg_cell *dlg = restored_cell();
+
+	/* the clock of a life begins where that of the one before began */
+	ck_assert_int_eq(dlg_timer_now() - dlg->answered_at, host_wall_s() - dlg->start_time);
+}
+
+START_TEST(the_lifetime_goes_on_after_a_restart)
+{
+	live(DLG_DB_REALTIME, talk_for_a_while, GRACEFUL);
+	wall_on = 100;
+	live(DLG_DB_REALTIME, it_began_before, GRACEFUL);
+	wall_on = 0;
+}
+END_TEST
+
 static void not_any_more(struct dlg_cell *dlg, int type, struct dlg_cb_params *params)
 {
 	(void)dlg;
@@ -2030,6 +2086,8 @@ int main(int argc, char **argv)
 	tcase_add_test(c, what_was_lost_is_lost_after_a_restart_too);
 	tcase_add_loop_test(c, nobody_is_told_of_what_is_saved_at_exit, 1, 4);
 	tcase_add_test(c, who_ends_a_call_when_it_is_saved_makes_the_timer_do_it);
+	tcase_add_test(c, a_call_that_is_to_be_ended_is_ended_after_a_restart);
+	tcase_add_test(c, the_lifetime_goes_on_after_a_restart);
 	tcase_add_test(c, a_damaged_record_does_not_hide_those_behind_it);
 	tcase_add_test(c, a_journal_of_another_version_is_set_aside);
 	tcase_add_test(c, what_is_set_aside_is_not_overwritten);

@@ -429,6 +429,36 @@ START_TEST(long_lists_of_values_are_streamed_or_cut)
 }
 END_TEST
 
+static size_t longest = SIZE_MAX; /* that realloc() gives */
+
+void *__real_realloc(void *old, size_t size);
+void *__wrap_realloc(void *old, size_t size);
+
+void *__wrap_realloc(void *old, size_t size)
+{
+	return size > longest ? NULL : __real_realloc(old, size);
+}
+
+/* Its value was read from behind the page. */
+START_TEST(a_page_without_memory_is_left_out)
+{
+	static char value[60001];
+	struct dlg_cell *dlg;
+
+	init();
+	memset(value, 'v', 60000);
+	dlg = talk(0);
+	join(dlg, CALLER, value);
+	longest = 4096;
+	ck_assert_str_eq(ask("profile_get_values", "caller", NULL), "values[]left_out#1 ");
+	ck_assert_ptr_null(strstr(ask("dlg_profiles", "5", NULL), "vvv"));
+	longest = SIZE_MAX;
+	ck_assert_uint_eq(count(ask("profile_get_values", "caller", NULL), "value{"), 1);
+	dlg_hash_put(dlg, DLG_BY_API);
+	done();
+}
+END_TEST
+
 START_TEST(a_reader_who_goes_leaves_nothing_behind)
 {
 	struct dlg_mem_info before, after;
@@ -840,7 +870,8 @@ int main(void)
 				    errors_have_the_known_codes_and_words,
 				    audit_agrees_and_notices_what_does_not, sizes_of_profiles,
 				    values_of_profiles, long_lists_of_values_are_streamed_or_cut,
-				    a_reader_who_goes_leaves_nothing_behind, listings_of_a_profile,
+				    a_reader_who_goes_leaves_nothing_behind,
+				    a_page_without_memory_is_left_out, listings_of_a_profile,
 				    d26_memberships_of_a_dialog, pages_of_a_profile,
 				    ending_the_calls_of_a_profile,
 				    ending_the_calls_of_a_profile_waits_for_no_name,
