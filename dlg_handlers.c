@@ -496,11 +496,47 @@ static void note_cseq_locked(struct dlg_leg *leg, enum dlg_dir dir, enum host_me
 	leg->seen |= (uint8_t)(1 << dir);
 }
 
+static enum dlg_end sender(enum dlg_dir dir)
+{
+	return dir == DLG_DIR_UPSTREAM ? DLG_END_CALLEE : DLG_END_CALLER;
+}
+
+/* A BYE may pass while its leg rings and cross the 2xx to the INVITE: it takes effect as soon as
+ * both have their 2xx (RFC 3261 15, RFC 5407 3.1.3). A refused one has ended nothing. */
+static uint32_t hang_up_locked(struct dlg_cell *dlg, struct dlg_leg *leg)
+{
+	enum dlg_event event;
+
+	if (!leg || !leg->hung_up || leg->state == DLG_LEG_EARLY || leg->state == DLG_LEG_ENDED)
+		return 0;
+	event = event_of_locked(dlg, leg, DLG_DIR_DOWNSTREAM, HOST_BYE);
+	leg->state = DLG_LEG_ENDED;
+	return apply_locked(dlg, event, (enum dlg_end)leg->hung_up, 0);
+}
+
+static uint32_t bye_done_locked(struct dlg_tx *tx)
+{
+	if (tx->leg)
+		tx->leg->hung_up = (uint8_t)sender((enum dlg_dir)tx->dir);
+	return hang_up_locked(tx->dlg, tx->leg);
+}
+
+/* A BYE has its 2xx. */
+static void bye_done(struct dlg_tx *tx, struct dlg_cb_params *p)
+{
+	uint32_t actions;
+
+	dlg_hash_lock(tx->dlg);
+	actions = bye_done_locked(tx);
+	dlg_hash_unlock(tx->dlg);
+	follow_up(tx->dlg, actions, p);
+}
+
 static uint32_t pass_locked(struct dlg_cell *dlg, struct dlg_leg *leg, enum dlg_dir dir,
 			    enum host_method method, uint32_t cseq, uint32_t lifetime)
 {
 	enum dlg_event event = event_of_locked(dlg, leg, dir, method);
-	enum dlg_end by = dir == DLG_DIR_UPSTREAM ? DLG_END_CALLEE : DLG_END_CALLER;
+	enum dlg_end by = sender(dir);
 	uint32_t save = 0;
 
 	if (leg)
@@ -683,7 +719,8 @@ static uint32_t reply_locked(struct dlg_cell *dlg, enum dlg_event event, struct 
 	if (event == DLG_EV_SUCCESS && n->own > 0)
 		dlg->flags |= DLG_F_IN_PATH;
 	save |= apply_locked(dlg, event, DLG_END_NONE, 0);
-	return save | early_ack_locked(dlg, leg);
+	save |= early_ack_locked(dlg, leg);
+	return save | hang_up_locked(dlg, leg);
 }
 
 static uint32_t on_invite_reply(struct dlg_cell *dlg, enum dlg_event event, struct host_tx *t,
@@ -735,6 +772,30 @@ static void on_initial_event(struct dlg_tx *tx, enum dlg_tx_event event, struct 
 		dlg_db_settle(dlg); /* before the caller sees it, whoever was first */
 }
 
+/* Has another leg its own dialog with the caller, or may it still? */
+static int has_others_locked(const struct dlg_cell *dlg, const struct dlg_leg *leg)
+{
+	int answered = dlg_state_is_answered((enum dlg_state)dlg->state);
+
+	for (const struct dlg_leg *other = dlg->legs; other; other = other->next) {
+		if (other != leg && (other->state == DLG_LEG_ANSWERED ||
+				     (other->state == DLG_LEG_EARLY && !answered)))
+			return 1;
+	}
+	return 0;
+}
+
+/* The other legs of a fork know the old contact, of which the dialog keeps one only. Entry lock
+ * held. */
+static void note_divergence_locked(struct dlg_cell *dlg, const struct dlg_leg *leg,
+				   struct dlg_str caller)
+{
+	struct dlg_str known = { dlg->caller_contact, dlg->caller_contact_len };
+
+	if (caller.len && !dlg_str_eq(caller, known) && has_others_locked(dlg, leg))
+		dlg->flags |= DLG_F_ROUTING_LOST;
+}
+
 /* Both contacts become what request and reply said, unless a later refresh has taken effect: a
  * 2xx may be repeated, which is another chance for what was `lost`. */
 static void refresh_locked(struct dlg_tx *tx, struct dlg_str *of_request, struct dlg_str *of_reply,
@@ -751,6 +812,7 @@ static void refresh_locked(struct dlg_tx *tx, struct dlg_str *of_request, struct
 	tx->refreshed = !lost;
 	if (lost)
 		dlg->flags |= DLG_F_ROUTING_LOST;
+	note_divergence_locked(dlg, leg, *caller);
 	if (caller->len)
 		set_text(&dlg->caller_contact, &dlg->caller_contact_len, caller);
 	if (!leg)
@@ -807,6 +869,8 @@ static void on_sequential_event(struct dlg_tx *tx, enum dlg_tx_event event, stru
 	if (has_passed(tx, event, t))
 		pass(tx->dlg, tx->leg, (enum dlg_dir)tx->dir, (enum host_method)tx->method,
 		     tx->cseq, req, __atomic_load_n(&tx->lifetime, __ATOMIC_RELAXED), &tx->passed);
+	if (event == DLG_TX_SUCCESS && tx->method == HOST_BYE)
+		bye_done(tx, &p);
 	if (code)
 		dlg_cb_run(tx->dlg, DLGCB_RESPONSE_WITHIN, &p);
 	if (event == DLG_TX_SUCCESS && refreshes_target((enum host_method)tx->method))

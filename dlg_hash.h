@@ -73,6 +73,7 @@ struct dlg_leg {
 	uint8_t state;                /* enum dlg_leg_state */
 	uint8_t seen;                 /* by direction, 1 << enum dlg_dir: cseq[] is known */
 	uint8_t acked;                /* the ACK to its 2xx passed */
+	uint8_t hung_up;              /* enum dlg_end: whose BYE has its 2xx */
 	char tag[];                   /* may be empty: replies without a To tag (RFC 2543) */
 };
 

@@ -39,8 +39,9 @@ enum {
 	DLGCB_TERMINATED = 1 << 6,       /* ended by BYE, a party's or ours */
 	DLGCB_EXPIRED = 1 << 7,          /* ended by a limit, without a BYE from a party */
 	DLGCB_EARLY = 1 << 8,            /* first provisional reply above 100 */
-	DLGCB_RESPONSE_FWDED = 1 << 9,   /* any reply to the INVITE, before it is forwarded */
-	DLGCB_RESPONSE_WITHIN = 1 << 10, /* any reply to a sequential request */
+	DLGCB_RESPONSE_FWDED = 1 << 9,   /* any reply to the INVITE, before it is forwarded; of
+					  * the proxy's own the final ones from 300 on */
+	DLGCB_RESPONSE_WITHIN = 1 << 10, /* any reply to a sequential request; the same */
 	DLGCB_MI_CONTEXT = 1 << 11,      /* dlg_list_ctx asks for lines, see mi_add() */
 	DLGCB_DESTROY = 1 << 12,         /* the dialog's memory is about to be freed */
 };

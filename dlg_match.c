@@ -244,6 +244,13 @@ static int is_acks_invite_lost(const struct dlg_ctx *ctx)
 	return ctx->dlg->flags & DLG_F_RESTORED && ctx->cseq != ctx->leg->invite_cseq[ctx->dir];
 }
 
+/* It was lost before it came here, and a re-INVITE was quicker than its repetition: that of the 2xx
+ * brings it each time (RFC 3261 13.2.2.4). */
+static int is_first_ack_locked(const struct dlg_ctx *ctx, const struct dlg_leg *leg)
+{
+	return ctx->dir == DLG_DIR_DOWNSTREAM && !leg->acked && ctx->cseq == ctx->dlg->invite_cseq;
+}
+
 static int cseq_ok_locked(const struct claim *c)
 {
 	const struct dlg_leg *leg = c->ctx->leg;
@@ -254,7 +261,8 @@ static int cseq_ok_locked(const struct claim *c)
 	if (!leg || !(leg->seen & 1 << dir))
 		return 1;
 	if (c->ctx->method == HOST_ACK && !is_acks_invite_lost(c->ctx))
-		return c->ctx->cseq == leg->invite_cseq[dir]; /* RFC 3261 17.1.1.3 */
+		return c->ctx->cseq == leg->invite_cseq[dir] || /* RFC 3261 17.1.1.3 */
+		       is_first_ack_locked(c->ctx, leg);
 	return c->ctx->cseq > leg->cseq[dir];
 }
 

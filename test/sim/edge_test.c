@@ -1520,6 +1520,123 @@ static void reply_from_tag(unsigned n, int code)
 	sim_answer(&call, 2, code);
 }
 
+/* The answer to a request that was forwarded; then its transaction goes. */
+static void answer_request(struct host_tx *t, enum dlg_tx_event event, int code)
+{
+	struct host_msg *rpl = sim_reply_msg(&call, t, 0, code, NULL);
+
+	sim_tx_event(t, event, rpl, code);
+	sim_msg_free(rpl);
+	sim_tx_free(t);
+}
+
+static struct host_tx *early_bye(enum dlg_dir dir)
+{
+	struct sim_result r;
+
+	start();
+	sim_invite(&call);
+	sim_answer(&call, 0, 180);
+	r = sim_step(&call, &(struct sim_request){ .method = HOST_BYE, .dir = dir }, &sim_usual);
+	expect(2);
+	return r.tx;
+}
+
+static void all_over(enum dlg_end by)
+{
+	expect(5);
+	ck_assert_uint_eq(sim_peek(&call)->ended_by, by);
+	sim_gone(&call);
+	sim_run(10);
+	ck_assert_ptr_null(sim_peek(&call));
+}
+
+/* RFC 5407 3.1.3: it ran to its lifetime, with its place in each profile. */
+START_TEST(a_bye_that_crosses_the_answer_ends_the_call)
+{
+	struct host_tx *bye = early_bye(DLG_DIR_DOWNSTREAM);
+
+	sim_answer(&call, 0, 200);
+	expect(3);
+	answer_request(bye, DLG_TX_SUCCESS, 200);
+	expect(5);
+	sim_ack(&call, 0);
+	all_over(DLG_END_CALLER);
+	finish();
+}
+END_TEST
+
+START_TEST(so_does_one_that_was_answered_before_the_invite)
+{
+	struct host_tx *bye = early_bye(DLG_DIR_UPSTREAM);
+
+	answer_request(bye, DLG_TX_SUCCESS, 200);
+	expect(2);
+	sim_answer(&call, 0, 200);
+	all_over(DLG_END_CALLEE);
+	finish();
+}
+END_TEST
+
+START_TEST(but_not_one_that_is_refused)
+{
+	struct host_tx *bye = early_bye(DLG_DIR_DOWNSTREAM);
+
+	sim_answer(&call, 0, 200);
+	answer_request(bye, DLG_TX_NEGATIVE, 481);
+	sim_ack(&call, 0);
+	expect(4);
+	sim_within(&call, HOST_BYE, DLG_DIR_DOWNSTREAM, 0, 200);
+	all_over(DLG_END_CALLER);
+	finish();
+}
+END_TEST
+
+START_TEST(a_first_ack_is_valid_after_a_reinvite)
+{
+	struct sim_request ack = { .method = HOST_ACK };
+	struct sim_result r;
+
+	start();
+	sim_invite(&call);
+	sim_answer(&call, 0, 200);
+	ack.cseq = call.invite_cseq; /* lost on its way here */
+	r = sim_step(&call, &(struct sim_request){ .method = HOST_INVITE }, &sim_checked);
+	ck_assert_int_eq(r.validated, 1);
+	answer_request(r.tx, DLG_TX_NEGATIVE, 491);
+	ck_assert_int_eq(sim_step(&call, &ack, &sim_checked).validated, 1);
+	expect(4);
+	ck_assert_int_eq(sim_step(&call, &ack, &sim_checked).validated, -1);
+	sim_within(&call, HOST_BYE, DLG_DIR_DOWNSTREAM, 0, 200);
+	all_over(DLG_END_CALLER);
+	finish();
+}
+END_TEST
+
+/* Who answers later knows the contact of the INVITE only. */
+START_TEST(a_fork_may_hang_up_after_another_leg_was_told_of_a_new_contact)
+{
+	struct sim_request update = { .method = HOST_UPDATE, .contact = "sip:alice@10.9.9.9:5090" };
+	struct sim_request bye = { .method = HOST_BYE, .dir = DLG_DIR_UPSTREAM, .leg = 1,
+				   .ruri = call.contact };
+	struct sim_result r;
+
+	start();
+	sim_invite(&call);
+	sim_answer(&call, 0, 183);
+	sim_answer(&call, 1, 180);
+	r = sim_step(&call, &update, &sim_checked);
+	answer_request(r.tx, DLG_TX_SUCCESS, 200);
+	sim_answer(&call, 1, 200);
+	sim_ack(&call, 1);
+	r = sim_step(&call, &bye, &sim_checked);
+	ck_assert_int_eq(r.validated, 1);
+	answer_request(r.tx, DLG_TX_SUCCESS, 200);
+	all_over(DLG_END_CALLEE);
+	finish();
+}
+END_TEST
+
 START_TEST(endless_forks_do_not_fill_the_memory)
 {
 	unsigned n = 0;
@@ -1808,6 +1925,11 @@ int main(void)
 			    a_wish_to_end_that_always_fails_moves_no_limit,
 			    a_bye_that_cannot_be_sent_on_ends_the_call,
 			    a_bye_whose_transaction_cannot_be_followed_ends_the_call,
+			    a_bye_that_crosses_the_answer_ends_the_call,
+			    so_does_one_that_was_answered_before_the_invite,
+			    but_not_one_that_is_refused,
+			    a_first_ack_is_valid_after_a_reinvite,
+			    a_fork_may_hang_up_after_another_leg_was_told_of_a_new_contact,
 			    endless_forks_do_not_fill_the_memory,
 			    a_wish_to_end_is_kept_until_there_is_memory,
 			    but_not_for_ever,

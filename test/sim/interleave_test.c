@@ -74,8 +74,8 @@ static const struct {
 	X(gone, "UEACFKD1")       /* the INVITE's transaction */                      \
 	X(ack_a, "ACF")                                                               \
 	X(ack_b, "F")                                                                 \
-	X(bye_caller, "ACFKD")                                                        \
-	X(bye_callee, "ACF")                                                          \
+	X(bye_caller, "EACFKD")                                                       \
+	X(bye_callee, "EACF")                                                         \
 	X(bye_callee_b, "F")                                                          \
 	X(reinvite, "ACF")        /* and its 2xx with a new contact */                \
 	X(update, "C")                                                                \
