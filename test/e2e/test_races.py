@@ -203,6 +203,26 @@ class Crossings(ProxyCase):
         self.wait_state(c, DELETED)
         self.assertStats(processed=1)
 
+    def test_bye_that_crosses_the_200_of_the_invite_and_is_accepted(self):
+        for first in ("INVITE", "BYE"):
+            c = self.call()
+            c.ring()
+            c.answer(180)
+            c.learn(c.got(180))
+            c.send("BYE")
+            bye = c.b.recv("BYE")
+            if first == "INVITE":
+                c.answer(200)
+                c.got(200)
+            c.b.reply(bye, 200)
+            c.a.recv(lambda m: m.code == 200 and m.method == "BYE")
+            if first == "BYE":
+                c.answer(200)
+                c.got(200)
+            self.wait_state(c, DELETED)
+            c.send("ACK", cseq=bye.cseq - 1)
+        self.assertStats(processed=2)
+
     def test_byes_crossing(self):
         c = self.call().setup()
         c.send("BYE", DOWN)
