@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { KEYS = 3 };
+enum { KEYS = 3, IDLE_MS = 10000 };
 
 static struct db_column columns[DLG_ROW_N];
 static struct db_table table = { .column = columns, .n_columns = DLG_ROW_N, .n_keys = KEYS,
@@ -17,6 +17,7 @@ static struct db_table table = { .column = columns, .n_columns = DLG_ROW_N, .n_k
 static struct db_url url;
 static const struct db_driver *driver;
 static struct db_conn *conn; /* of this process */
+static uint64_t last_used;   /* when it worked last; 0: it has not yet */
 static char why[512];
 
 /* ---- names ---- */
@@ -131,6 +132,7 @@ int dlg_db_store_open(void)
 {
 	if (conn)
 		return 0;
+	last_used = 0;
 	return driver->open(&url, &conn, why, sizeof(why)) == DB_OK ? 0 : -1;
 }
 
@@ -154,7 +156,9 @@ const char *dlg_db_store_error(void)
 /* Keep the reason: the connection may be closed before it is printed. */
 static enum db_result note(enum db_result result)
 {
-	if (result != DB_OK)
+	if (result == DB_OK)
+		last_used = host_mono_ms();
+	else if (conn)
 		snprintf(why, sizeof(why), "%s", driver->error(conn));
 	return result;
 }
@@ -184,6 +188,26 @@ int dlg_db_store_check(void)
 
 /* ---- writing ---- */
 
+/* What a server did ten seconds ago is on its disk, so that nothing is lost with the connection. A
+ * file has nobody who closes it. */
+static int may_be_closed(void)
+{
+	return !driver->makes_tables && last_used && host_mono_ms() - last_used >= IDLE_MS;
+}
+
+/* A server, a pooler or a firewall may have closed what nobody used for a while. It is no outage if
+ * another connection works. */
+static enum db_result begin(void)
+{
+	int idle = may_be_closed();
+	enum db_result r = driver->begin(conn);
+
+	if (r == DB_OK || !idle)
+		return r;
+	dlg_db_store_close();
+	return dlg_db_store_open() == 0 ? driver->begin(conn) : DB_LOST;
+}
+
 static enum db_result remove_dead(const struct dlg_db_name *dead, unsigned n)
 {
 	struct dlg_str node = dlg_str_of(dialog_conf.db_node ? dialog_conf.db_node : "");
@@ -202,7 +226,7 @@ static enum db_result remove_dead(const struct dlg_db_name *dead, unsigned n)
 static enum db_result write_all(const struct db_value (*rows)[DLG_ROW_N], unsigned n,
 				const struct dlg_db_name *dead, unsigned n_dead)
 {
-	enum db_result r = driver->begin(conn);
+	enum db_result r = begin();
 
 	if (r == DB_OK && n)
 		r = driver->upsert(conn, &table, rows[0], n);
@@ -227,7 +251,7 @@ enum dlg_db_wrote dlg_db_store_write(const struct db_value (*rows)[DLG_ROW_N], u
 static enum db_result remove_all(dlg_db_store_next *next, void *arg)
 {
 	struct dlg_db_name names[DLG_DB_STORE_BATCH];
-	enum db_result r = driver->begin(conn);
+	enum db_result r = begin();
 	unsigned n;
 
 	while (r == DB_OK && (n = next(names, arg)))

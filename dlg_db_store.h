@@ -28,7 +28,8 @@ const char *dlg_db_store_error(void);
  * is missing and the command that makes it. */
 int dlg_db_store_check(void);
 
-/* Write rows and delete others, in one transaction. Results: */
+/* Write rows and delete others, in one transaction. A connection of a server that was idle for ten
+ * seconds, and is closed when it is wanted, is replaced by another one. Results: */
 enum dlg_db_wrote {
 	DLG_DB_WROTE,
 	DLG_DB_AWAY,    /* the connection is gone; nothing was written */

@@ -9,7 +9,8 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
-enum { PARAMS_MAX = DB_BATCH_MAX * DB_COLUMNS_MAX, BUFFER = 4096, PACKET_SPARE = 65536 };
+enum { PARAMS_MAX = DB_BATCH_MAX * DB_COLUMNS_MAX, BUFFER = 4096, PACKET_SPARE = 65536,
+       IDLE_S = 604800 };
 
 struct db_conn {
 	MYSQL *my;
@@ -182,14 +183,15 @@ static enum db_result ask_packet_max(struct db_conn *c)
 
 /* Nothing is stored cut or changed, whatever the server's configuration says; and a lock that
  * somebody else keeps ends the statement before the time does, so that no session is left behind
- * waiting for it. */
+ * waiting for it. In a quiet night the connection stays. */
 static enum db_result set_session(struct db_conn *c, unsigned seconds)
 {
 	char sql[256];
 	int n = snprintf(sql, sizeof(sql),
 			 "SET SESSION sql_mode='STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', "
-			 "autocommit=1, innodb_lock_wait_timeout=%u, lock_wait_timeout=%u",
-			 seconds > 1 ? seconds - 1 : 1, seconds > 1 ? seconds - 1 : 1);
+			 "autocommit=1, innodb_lock_wait_timeout=%u, lock_wait_timeout=%u, "
+			 "wait_timeout=%d",
+			 seconds > 1 ? seconds - 1 : 1, seconds > 1 ? seconds - 1 : 1, IDLE_S);
 
 	return run(c, sql, (size_t)n);
 }

@@ -350,6 +350,20 @@ START_TEST(an_operator_ends_the_session)
 }
 END_TEST
 
+/* Of a server that soon closes what is idle. */
+START_TEST(our_sessions_may_be_idle)
+{
+	struct db_conn *c;
+
+	kit_ask("sql SET GLOBAL wait_timeout=1");
+	c = kit_open_table();
+	kit_ask("sql SET GLOBAL wait_timeout=DEFAULT");
+	usleep(2500000);
+	kit_fill(c, "n", 1, 1);
+	close_conn(c);
+}
+END_TEST
+
 /* ---- connecting ---- */
 
 /* The URL of a server of ours, with another host, password, database. */
@@ -742,6 +756,8 @@ int main(void)
 			file_that_must_not_grow, readers_do_not_wait_for_the_writer,
 			a_killed_writer_leaves_what_it_committed, files_that_are_none,
 			file_is_not_for_everybody, NULL });
+	if (kit_is("mysql"))
+		kit_add(all, UNIT_TESTS{ our_sessions_may_be_idle, NULL });
 	if (kit_is_server())
 		kit_add(all,
 			UNIT_TESTS{ every_call_to_a_hung_server_ends_in_time,

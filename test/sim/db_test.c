@@ -509,6 +509,68 @@ START_TEST(a_period_whose_connection_was_lost_is_written_with_a_new_one)
 }
 END_TEST
 
+/* In one second `idle` seconds after the last change the connection turns out to be closed. */
+static void closed_after(unsigned idle)
+{
+	sim_talk(&call[0]);
+	write_for(1 + idle);
+	sim_db.lose_call = SIM_DB_BEGIN;
+	sim_db.lose_in = 1;
+	sim_talk(&call[1]);
+	write_for(3);
+	ck_assert_uint_eq(sim_db.lose_in, 0);
+	ck_assert_uint_eq(sim_db.rows, 2);
+}
+
+static void closed_while_idle(void)
+{
+	struct dlg_db_info info;
+
+	closed_after(60);
+	dlg_db_get_info(&info);
+	ck_assert_uint_eq(info.errors, 0);
+	ck_assert_uint_eq(info.connected, 1);
+	ck_assert_uint_eq(sim_log_count[HOST_ERROR], 0);
+	ck_assert_uint_eq(sim_db.open_conns, 1);
+}
+
+START_TEST(an_idle_connection_that_was_closed_is_no_outage)
+{
+	live(DLG_DB_REALTIME, closed_while_idle, GRACEFUL);
+}
+END_TEST
+
+static void closed_in_use(void)
+{
+	closed_after(2);
+	ck_assert_ptr_nonnull(sim_log_find(HOST_ERROR, "is away"));
+}
+
+START_TEST(a_connection_that_breaks_in_use_is_an_outage)
+{
+	live(DLG_DB_REALTIME, closed_in_use, GRACEFUL);
+}
+END_TEST
+
+static void away_while_idle(void)
+{
+	sim_talk(&call[0]);
+	write_for(60);
+	sim_db.away = 1;
+	sim_talk(&call[1]);
+	write_for(20);
+	ck_assert_uint_eq(sim_log_count[HOST_ERROR], 1);
+	sim_db.away = 0;
+	write_for(6);
+	ck_assert_uint_eq(sim_db.rows, 2);
+}
+
+START_TEST(an_outage_that_begins_on_an_idle_connection_is_one)
+{
+	live(DLG_DB_REALTIME, away_while_idle, GRACEFUL);
+}
+END_TEST
+
 static void outage(void)
 {
 	struct dlg_db_info info;
@@ -2055,6 +2117,9 @@ int main(int argc, char **argv)
 	tcase_add_test(c, a_period_writes_what_it_began_with);
 	tcase_add_test(c, calls_within_a_long_period_cost_no_memory);
 	tcase_add_test(c, a_period_whose_connection_was_lost_is_written_with_a_new_one);
+	tcase_add_test(c, an_idle_connection_that_was_closed_is_no_outage);
+	tcase_add_test(c, a_connection_that_breaks_in_use_is_an_outage);
+	tcase_add_test(c, an_outage_that_begins_on_an_idle_connection_is_one);
 	tcase_add_loop_test(c, d12_after_an_outage_the_table_is_what_memory_is, 0, 2);
 	tcase_add_loop_test(c, a_database_that_takes_nothing_is_away_once, 0, 2);
 	tcase_add_loop_test(c, calls_that_come_and_go_in_an_outage_cost_no_memory, 0, 2);
