@@ -30,6 +30,7 @@ enum {
 	SEGMENT_BYTES = 16 << 20,     /* of the journal, then a new one begins */
 	REWRITE_BYTES = 64 << 20,     /* with the database away: then it is written anew */
 	REWRITE_AGAIN_MS = 10000,     /* or when it is incomplete, but not all the time */
+	REPAIR_MIN = BATCH / 4,       /* dialogs that a repair puts into each batch */
 };
 
 /* One word, so that the writer, who takes a mark off, and whoever ends its dialog at that moment
@@ -59,6 +60,8 @@ static struct log {
 	uint64_t oldest_since;       /* 0: nothing waits */
 	uint64_t rate_second, rate_count;
 	int64_t wall_ahead;          /* of the monotonic clock, as far as rows know */
+	int repair;                  /* rows may be missing: all dialogs are to be written again */
+	struct dlg_hash_cursor repaired; /* ... and have been up to here */
 	struct dlg_db_info info;
 } *log_; /* shared */
 
@@ -530,8 +533,10 @@ static void note_back(void)
 
 	w.backoff = 0;
 	if (w.complained)
-		host_log(HOST_NOTICE, "database %s is back: %llu changes wait", dlg_db_store_name(),
-			 (unsigned long long)waiting);
+		host_log(HOST_NOTICE,
+			 "database %s is back: %llu changes wait, the rows of all calls are "
+			 "written anew",
+			 dlg_db_store_name(), (unsigned long long)waiting);
 	w.complained = 0;
 }
 
@@ -629,11 +634,20 @@ static int write_batch(void)
 
 /* ---- the connection ---- */
 
+/* Nobody knows what a server has that comes back after a crash, or which one it is: a replica, a
+ * backup, an empty one. */
+static void begin_repair(void)
+{
+	log_->repaired = (struct dlg_hash_cursor){ 0 };
+	log_->repair = 1;
+}
+
 static void lost(uint64_t now)
 {
 	dlg_db_store_close();
 	set(&log_->info.connected, 0);
 	forget_short_calls();
+	begin_repair();
 	w.backoff = w.backoff ? w.backoff * 2 : BACKOFF_MIN_MS;
 	if (w.backoff > BACKOFF_MAX_MS)
 		w.backoff = BACKOFF_MAX_MS;
@@ -683,16 +697,50 @@ static int starve(void)
 	return -1;
 }
 
+static void push_answered(struct dlg_cell *dlg)
+{
+	dlg_hash_lock(dlg);
+	if (dlg_state_is_answered(dlg->state) && dlg->mark)
+		push_locked(dlg->mark, 0);
+	dlg_hash_unlock(dlg);
+}
+
+/* Some dialogs behind what waits, a batch at a time: a change that comes now is not to wait for a
+ * million rows. Nor is the repair for ever, when there is always something else. */
+static void repair_some(void)
+{
+	struct dlg_cell *dlg;
+
+	for (unsigned n = 0; log_->repair && (n < REPAIR_MIN || queued() < BATCH); n++) {
+		if (!dlg_hash_page(&log_->repaired, &dlg, 1, DLG_BY_LOCAL)) {
+			log_->repair = 0;
+			w.barrier_set = 0; /* what it put on the log comes before old segments go */
+			return;
+		}
+		push_answered(dlg);
+		dlg_hash_put(dlg, DLG_BY_LOCAL);
+	}
+}
+
+/* Everything that came in is on the list. Nonzero: there is something to write. */
+static int gather(void)
+{
+	take_incoming();
+	note_oldest();
+	return log_->first || log_->repair;
+}
+
 int dlg_db_write_some(void)
 {
 	int n;
 
-	take_incoming();
-	note_oldest();
-	if (!log_->first)
+	if (!gather())
 		return 0;
 	if (connect_if_due() < 0)
 		return -1;
+	repair_some();
+	if (!gather())
+		return 0;
 	n = write_batch();
 	if (n < 0)
 		lost(host_mono_ms());
@@ -732,7 +780,8 @@ static void rewrite_dead(uint32_t held)
 }
 
 /* The database stays away and the journal grows: everything that counts goes to a new segment once
- * more, so that the old ones can go. */
+ * more, so that the old ones can go. Or it is away at exit, and nobody knows what it will have when
+ * it comes back. */
 static void rewrite_journal(void)
 {
 	uint32_t held = dlg_journal_hold();
@@ -780,7 +829,8 @@ static void set_barrier(void)
 	w.barrier_set = 1;
 }
 
-/* The old segments are closed: when can they go? */
+/* The old segments are closed: when can they go? Not before a repair is over, which rewrites rows
+ * that the server may have lost of what is in them. */
 static void settle_old_segments(const struct dlg_journal_info *info)
 {
 	if (w.rewrite) {
@@ -789,7 +839,7 @@ static void settle_old_segments(const struct dlg_journal_info *info)
 	}
 	if (!w.barrier_set)
 		set_barrier();
-	if (!w.barrier) {
+	if (!w.barrier && !log_->repair) {
 		dlg_journal_drop_old();
 		w.old_segments = w.old_lacks = 0;
 	} else if (!dlg_db_store_is_open() && info->bytes > w.rewrite_at) {
@@ -890,14 +940,6 @@ static int64_t wall_ahead(void)
 	return host_wall_s() - (int64_t)(host_mono_ms() / 1000);
 }
 
-static void push_answered(struct dlg_cell *dlg)
-{
-	dlg_hash_lock(dlg);
-	if (dlg_state_is_answered(dlg->state) && dlg->mark)
-		push_locked(dlg->mark, 0);
-	dlg_hash_unlock(dlg);
-}
-
 /* Rows say by the wall clock when the time of a call is over. When that was set, they say it wrong,
  * and a start would end calls that have hours left. So does the journal, which goes then. */
 static void watch_clock(void)
@@ -939,7 +981,7 @@ static int drain(void (*idle)(void))
 		}
 		n = dlg_db_write_some();
 		left -= n > 0 && (uint64_t)n < left ? (uint64_t)n : left;
-	} while (n > 0 && left);
+	} while (n > 0 && (left || log_->repair));
 	keep_journal();
 	return n < 0 ? -1 : 0;
 }
@@ -1206,7 +1248,13 @@ static void report_stop(uint64_t total, uint64_t left, uint64_t unsaved)
 	if (unsaved)
 		host_log(HOST_ERROR, "database %s: %llu calls could not be saved: no memory",
 			 dlg_db_store_name(), (unsigned long long)unsaved);
-	if (!left && !unsaved)
+	if (!left && log_->repair)
+		host_log(HOST_ERROR,
+			 "database %s: it was away, and the rows of all calls could not be written "
+			 "anew%s",
+			 dlg_db_store_name(),
+			 dlg_journal_on() ? ": the journal has them for the next start" : "");
+	else if (!left && !unsaved)
 		host_log(HOST_INFO, "database %s: all changes are saved (%llu at exit)",
 			 dlg_db_store_name(), (unsigned long long)total);
 	else if (left)
@@ -1231,7 +1279,7 @@ static void write_all(void)
 	uint64_t began = host_mono_ms(), said = began, written = began;
 
 	w.next_try = 0;
-	while (queued() && tries && host_mono_ms() < stop_after(began, written)) {
+	while ((queued() || log_->repair) && tries && host_mono_ms() < stop_after(began, written)) {
 		if (dlg_db_write_some() > 0)
 			written = host_mono_ms();
 		else if (--tries)
@@ -1262,7 +1310,9 @@ void dlg_db_stop(void)
 	dlg_db_store_hurry(STOP_MS);
 	write_all();
 	report_stop(total, queued(), log_->info.unsaved - unsaved);
-	dlg_journal_stop(!queued());
+	if (log_->repair && dlg_journal_on())
+		rewrite_journal();
+	dlg_journal_stop(!queued() && !log_->repair);
 	dlg_db_store_close();
 	log_ = NULL;
 }

@@ -10,6 +10,10 @@
  * once, DELAYED every db_update_period, SHUTDOWN at exit, NO_DB never. No other process ever
  * talks to a database once the proxy runs.
  *
+ * A database that was away may come back without what it had, after a crash, or as another server:
+ * the writer then writes the rows of all dialogs once more, and a few at a time, so that changes
+ * hardly wait. Until that is over no segment of the journal goes.
+ *
  * In REALTIME every process also appends its changes to the journal (dlg_journal.h), before the
  * messages that show them leave. */
 

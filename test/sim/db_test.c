@@ -424,6 +424,15 @@ static void pass_seconds(unsigned seconds)
 	}
 }
 
+/* The writer's turns in any mode. */
+static void let_it_write(unsigned seconds)
+{
+	if (dialog_conf.db_mode == DLG_DB_DELAYED)
+		pass_seconds(seconds);
+	else
+		write_for(seconds);
+}
+
 static unsigned changes_to_come;
 
 static void one_more_change(void)
@@ -608,6 +617,129 @@ static void outage(void)
 START_TEST(d12_after_an_outage_the_table_is_what_memory_is)
 {
 	live(_i ? DLG_DB_DELAYED : DLG_DB_REALTIME, outage, GRACEFUL);
+}
+END_TEST
+
+/* A replica that was behind, a backup, a table that was made anew: it lacks what had been saved. */
+static void comes_back_empty(void)
+{
+	for (int i = 0; i < 4; i++)
+		sim_talk(&call[i]);
+	let_it_write(61);
+	ck_assert_uint_eq(sim_db.rows, 4);
+	sim_db.away = 1;
+	sim_talk(&call[4]);
+	sim_within(&call[0], HOST_BYE, DLG_DIR_DOWNSTREAM, 0, 200);
+	let_it_write(70);
+	sim_db_clear();
+	sim_db.rows = 0;
+	sim_db.away = 0;
+}
+
+static void is_filled(void)
+{
+	comes_back_empty();
+	let_it_write(10);
+	sim_db_compare();
+	ck_assert_uint_eq(sim_db.rows, 4);
+}
+
+static void four_are_there(void)
+{
+	ck_assert_uint_eq(dlg_state_active(), 4);
+}
+
+START_TEST(a_database_that_comes_back_empty_gets_all_rows_again)
+{
+	live(_i, is_filled, GRACEFUL);
+	live(_i, four_are_there, KILLED);
+}
+END_TEST
+
+START_TEST(an_exit_after_an_outage_writes_all_rows_again)
+{
+	live(_i, comes_back_empty, GRACEFUL);
+	live(_i, four_are_there, KILLED);
+}
+END_TEST
+
+static void away_at_exit(void)
+{
+	comes_back_empty();
+	sim_db.away = 1;
+}
+
+START_TEST(the_journal_has_all_calls_when_the_database_is_away_at_exit)
+{
+	live(DLG_DB_REALTIME, away_at_exit, GRACEFUL);
+	live(DLG_DB_REALTIME, four_are_there, KILLED);
+}
+END_TEST
+
+/* The number of calls, all of them saved, and then lost by the database. */
+static void calls_that_get_lost(unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		sim_call_init(&call[0], 10 + i);
+		sim_talk(&call[0]);
+	}
+	write_for(1);
+	sim_db.away = 1;
+	furnish(&call[0]);
+	write_for(1);
+	sim_db_clear();
+	sim_db.rows = 0;
+}
+
+static void change_during_a_repair(void)
+{
+	calls_that_get_lost(1000);
+	sim_db.away = 0;
+	sim_advance(6000);
+	dlg_db_write_some();
+	sim_talk(&call[1]);
+	for (int i = 0; i < 2; i++)
+		dlg_db_write_some();
+	ck_assert_ptr_nonnull(row_of(&call[1]));
+	ck_assert_uint_lt(sim_db.rows, 200);
+	drain();
+	sim_db_compare();
+}
+
+START_TEST(a_change_does_not_wait_for_all_rows)
+{
+	live(DLG_DB_REALTIME, change_during_a_repair, GRACEFUL);
+}
+END_TEST
+
+static struct sim_call busy[100];
+
+static void all_busy_ones_change(void)
+{
+	for (int i = 0; i < 100; i++)
+		dlg_db_changed(cell(&busy[i]));
+}
+
+/* There is always something else to write, and more than the writer can. */
+static void repair_under_load(void)
+{
+	calls_that_get_lost(1000);
+	sim_db.away = 0;
+	for (int i = 0; i < 100; i++) {
+		sim_call_init(&busy[i], 2000 + (unsigned)i);
+		sim_talk(&busy[i]);
+	}
+	sim_db.meanwhile = all_busy_ones_change;
+	sim_advance(6000);
+	for (int i = 0; i < 100; i++)
+		dlg_db_write_some();
+	sim_db.meanwhile = NULL;
+	ck_assert_uint_eq(sim_db.rows, 1100);
+}
+
+START_TEST(a_repair_ends_though_there_is_always_something_else)
+{
+	live(DLG_DB_REALTIME, repair_under_load, GRACEFUL);
 }
 END_TEST
 
@@ -1900,6 +2032,39 @@ static void segments_go(void)
 	ck_assert_uint_lt(bytes, 17 << 20);
 }
 
+/* At the third batch. */
+static void killed_in_the_repair(void)
+{
+	static unsigned batches;
+
+	if (++batches < 3)
+		return;
+	sim_db_save(table_file);
+	_exit(0);
+}
+
+/* The segment that has the calls is an old one by then. */
+static void killed_after_an_outage(void)
+{
+	calls_that_get_lost(300);
+	much_traffic(300); /* 18 MB */
+	sim_db.away = 0;
+	sim_db.meanwhile = killed_in_the_repair;
+	write_for(10);
+}
+
+static void all_three_hundred_are_there(void)
+{
+	ck_assert_uint_eq(dlg_state_active(), 300);
+}
+
+START_TEST(the_journal_keeps_what_it_has_until_all_rows_are_there_again)
+{
+	live(DLG_DB_REALTIME, killed_after_an_outage, KILLED);
+	live(DLG_DB_REALTIME, all_three_hundred_are_there, KILLED);
+}
+END_TEST
+
 START_TEST(segments_go_when_the_database_has_what_is_in_them)
 {
 	live(DLG_DB_REALTIME, segments_go, GRACEFUL);
@@ -2121,6 +2286,12 @@ int main(int argc, char **argv)
 	tcase_add_test(c, a_connection_that_breaks_in_use_is_an_outage);
 	tcase_add_test(c, an_outage_that_begins_on_an_idle_connection_is_one);
 	tcase_add_loop_test(c, d12_after_an_outage_the_table_is_what_memory_is, 0, 2);
+	tcase_add_loop_test(c, a_database_that_comes_back_empty_gets_all_rows_again, 1, 3);
+	tcase_add_loop_test(c, an_exit_after_an_outage_writes_all_rows_again, 1, 3);
+	tcase_add_test(c, the_journal_has_all_calls_when_the_database_is_away_at_exit);
+	tcase_add_test(c, a_change_does_not_wait_for_all_rows);
+	tcase_add_test(c, a_repair_ends_though_there_is_always_something_else);
+	tcase_add_test(c, the_journal_keeps_what_it_has_until_all_rows_are_there_again);
 	tcase_add_loop_test(c, a_database_that_takes_nothing_is_away_once, 0, 2);
 	tcase_add_loop_test(c, calls_that_come_and_go_in_an_outage_cost_no_memory, 0, 2);
 	tcase_add_test(c, no_failed_call_loses_a_change);
