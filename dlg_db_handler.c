@@ -666,7 +666,7 @@ static int open_store(void)
 	int ret;
 
 	let_signals_come(1);
-	ret = dlg_db_store_open();
+	ret = dlg_db_store_reopen();
 	let_signals_come(0);
 	return ret;
 }

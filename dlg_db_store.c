@@ -173,6 +173,16 @@ static int make_table(void)
 	return -1;
 }
 
+int dlg_db_store_reopen(void)
+{
+	if (dlg_db_store_open() < 0)
+		return -1;
+	if (!driver->makes_tables || note(driver->create(conn, &table)) == DB_OK)
+		return 0;
+	dlg_db_store_close();
+	return -1;
+}
+
 int dlg_db_store_check(void)
 {
 	if (driver->makes_tables && make_table() < 0)

@@ -20,6 +20,10 @@ void dlg_db_store_hurry(unsigned ms);
 
 /* Connect. 0 or -1: dlg_db_store_error() says why. */
 int dlg_db_store_open(void);
+
+/* The same at run time: where the database makes its table by itself, and that is gone, it is made
+ * again. */
+int dlg_db_store_reopen(void);
 void dlg_db_store_close(void);
 int dlg_db_store_is_open(void);
 const char *dlg_db_store_error(void);

@@ -100,7 +100,9 @@ struct db_driver {
 	unsigned size;      /* sizeof(struct db_driver) */
 	const char *name;   /* "sqlite" */
 	const char *schemes; /* "postgres postgresql" */
-	int makes_tables;   /* create() is called when the table is not there: embedded databases */
+	/* Embedded databases: create() is called after each open(), and a connection that fails is
+	 * not taken for one that a server has closed in idleness. */
+	int makes_tables;
 
 	/* Connect. *conn is set on DB_OK, else `why` (of `size` bytes) holds the reason. */
 	enum db_result (*open)(const struct db_url *url, struct db_conn **conn, char *why,

@@ -62,12 +62,36 @@ static enum db_result run(struct db_conn *c, const char *sql)
 
 /* ---- connections ---- */
 
+/* Somebody has removed the file, or put another one in its place: what is written to this one
+ * nobody will ever read. */
+static int is_moved(struct db_conn *c)
+{
+	int moved = 0;
+
+	if (c->db)
+		sqlite3_file_control(c->db, "main", SQLITE_FCNTL_HAS_MOVED, &moved);
+	return moved;
+}
+
+/* What belongs to a file that is not there any more, and would be read over the one that is. */
+static void remove_log(struct db_conn *c)
+{
+	const char *name = sqlite3_db_filename(c->db, "main");
+	char shared[4096];
+
+	unlink(sqlite3_filename_wal(name));
+	snprintf(shared, sizeof(shared), "%s-shm", name);
+	unlink(shared);
+}
+
 static void close_it(struct db_conn *c)
 {
 	for (int i = 0; i < DB_SQL_STEPS; i++) {
 		sqlite3_finalize(c->upsert[i]);
 		sqlite3_finalize(c->remove[i]);
 	}
+	if (is_moved(c))
+		remove_log(c);
 	sqlite3_close(c->db);
 	free(c);
 }
@@ -129,7 +153,10 @@ static enum db_result open_it(const struct db_url *url, struct db_conn **conn, c
 
 static enum db_result begin(struct db_conn *c)
 {
-	return run(c, "BEGIN IMMEDIATE");
+	if (!is_moved(c))
+		return run(c, "BEGIN IMMEDIATE");
+	snprintf(c->why, sizeof(c->why), "its file was removed or replaced");
+	return DB_LOST;
 }
 
 static enum db_result commit(struct db_conn *c)

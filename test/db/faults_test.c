@@ -664,6 +664,71 @@ START_TEST(file_is_not_for_everybody)
 }
 END_TEST
 
+/* A file of the test's own with a table and ten rows. */
+static struct db_conn *open_own_file(char path[64], char url[96])
+{
+	struct db_conn *c;
+
+	snprintf(path, 64, "/tmp/dlgdb-own-%d.db", (int)getpid());
+	snprintf(url, 96, "sqlite://%s", path);
+	c = kit_open_url(url);
+	kit_ok(c, kit.driver->create(c, &kit.table));
+	kit_fill(c, "n", 1, 10);
+	return c;
+}
+
+static void check_is_lost(struct db_conn *c)
+{
+	struct db_value v[DLG_ROW_N];
+
+	kit_row(v, "n", 1, 99);
+	ck_assert_int_eq(kit_write(c, v, 1), DB_LOST);
+	ck_assert_str_eq(kit.driver->error(c), "its file was removed or replaced");
+	close_conn(c);
+}
+
+START_TEST(a_file_that_was_removed_takes_nothing)
+{
+	char path[64], url[96];
+	struct db_conn *c = open_own_file(path, url);
+
+	ck_assert(!unlink(path));
+	check_is_lost(c);
+	c = kit_open_url(url);
+	kit_ok(c, kit.driver->create(c, &kit.table));
+	ck_assert_uint_eq(kit_count(c, "n"), 0);
+	kit_fill(c, "n", 1, 3);
+	close_conn(c);
+	c = kit_open_url(url);
+	ck_assert_uint_eq(kit_count(c, "n"), 3);
+	close_conn(c);
+	unlink(path);
+}
+END_TEST
+
+/* By a backup: whatever the old one has left beside it does not change what it says. */
+START_TEST(a_file_that_was_replaced_takes_nothing)
+{
+	char path[64], url[96], command[256];
+	struct db_conn *c = open_own_file(path, url);
+
+	close_conn(c);
+	snprintf(command, sizeof(command), "cp %s %s.backup", path, path);
+	ck_assert_int_eq(system(command), 0);
+	c = kit_open_url(url);
+	kit_fill(c, "n", 11, 500);
+	snprintf(command, sizeof(command), "mv %s.backup %s", path, path);
+	ck_assert_int_eq(system(command), 0);
+	check_is_lost(c);
+	c = kit_open_url(url);
+	ck_assert_uint_eq(kit_count(c, "n"), 10);
+	kit_fill(c, "n", 11, 500);
+	ck_assert_uint_eq(kit_count(c, "n"), 510);
+	close_conn(c);
+	unlink(path);
+}
+END_TEST
+
 /* ---- the fake ---- */
 
 /* The rows of "n" afterwards: an open transaction has added one, which is true only if a commit
@@ -755,7 +820,8 @@ int main(void)
 		kit_add(all, UNIT_TESTS{
 			file_that_must_not_grow, readers_do_not_wait_for_the_writer,
 			a_killed_writer_leaves_what_it_committed, files_that_are_none,
-			file_is_not_for_everybody, NULL });
+			file_is_not_for_everybody, a_file_that_was_removed_takes_nothing,
+			a_file_that_was_replaced_takes_nothing, NULL });
 	if (kit_is("mysql"))
 		kit_add(all, UNIT_TESTS{ our_sessions_may_be_idle, NULL });
 	if (kit_is_server())

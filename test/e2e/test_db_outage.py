@@ -9,7 +9,7 @@ import time
 
 from base import CONFIRMED, DELETED, UP
 from db import REALTIME, DbCase, over
-from faults import Faults
+from faults import Faults, figures
 from proxy import TOOLS
 
 
@@ -133,3 +133,24 @@ class LockedSqlite(OutageCase):
 
     def test_locked(self):
         self.outage(self.lock, lambda: self.other.execute("ROLLBACK"))
+
+
+class RemovedSqlite(OutageCase):
+    """Somebody removes the file: it is made again, with all calls."""
+
+    def test_removed(self):
+        p = self.start_proxy(REALTIME)
+        calls = [self.call().setup() for _ in range(3)]
+        for c in calls:
+            self.wait_state(c, CONFIRMED)
+        self.assertSaved()
+        os.unlink(self.db.path)
+        calls.append(self.call().setup())
+        self.wait_until("the file", lambda: os.path.exists(self.db.path) and not figures(p)["db_queue"])
+        self.assertEqual({d["callid"] for d in self.assertSaved().values()}, {c.call_id for c in calls})
+        self.assertRegex(p.log(), "away: its file was removed or replaced")
+        p.restart(kill=True)
+        for c in calls:
+            self.wait_state(c, CONFIRMED)
+            c.hangup()
+        self.wait_rows(0)
