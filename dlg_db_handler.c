@@ -30,6 +30,7 @@ enum {
 	SEGMENT_BYTES = 16 << 20,     /* of the journal, then a new one begins */
 	REWRITE_BYTES = 64 << 20,     /* with the database away: then it is written anew */
 	REWRITE_AGAIN_MS = 10000,     /* or when it is incomplete, but not all the time */
+	REMOVE_TRIES = 3,
 	REPAIR_MIN = BATCH / 4,       /* dialogs that a repair puts into each batch */
 };
 
@@ -1149,13 +1150,32 @@ static unsigned next_restored(struct dlg_db_name names[BATCH], void *arg)
 	return n;
 }
 
-/* SHUTDOWN: rows of calls that go on and may end before the next exit must not revive them. All or
- * none: if it fails there is no start, and nothing in memory that would write them again. */
-static int delete_restored(void)
+static int try_to_delete(void)
 {
 	struct dlg_hash_cursor cur = { 0 };
 
-	return dlg_db_store_remove(next_restored, &cur);
+	if (dlg_db_store_open() < 0)
+		return -1;
+	if (dlg_db_store_remove(next_restored, &cur) == 0)
+		return 0;
+	dlg_db_store_close();
+	return -1;
+}
+
+/* SHUTDOWN: rows of calls that go on and may end before the next exit must not revive them. When
+ * the answer to the commit is lost nobody knows whether they are there: it does no harm to delete
+ * them once more. */
+static int delete_restored(void)
+{
+	for (int i = 0; i < REMOVE_TRIES; i++) {
+		if (i)
+			host_pause(BACKOFF_MIN_MS << i);
+		if (try_to_delete() == 0)
+			return 0;
+	}
+	host_log(HOST_ERROR, "database %s: the restored rows cannot be deleted: %s",
+		 dlg_db_store_name(), dlg_db_store_error());
+	return -1;
 }
 
 static int restore_all(void)
@@ -1169,8 +1189,8 @@ static int restore_all(void)
 	log_->info.restored = r.restored;
 	log_->info.skipped = r.skipped;
 	if (mode() == DLG_DB_SHUTDOWN && delete_restored() < 0) {
-		host_log(HOST_ERROR, "database %s: the restored rows cannot be deleted: %s",
-			 dlg_db_store_name(), dlg_db_store_error());
+		ready = 1; /* perhaps they are deleted all the same: they are to be written again */
+		dlg_db_stop();
 		return -1;
 	}
 	return start_journal(r.changes);

@@ -30,7 +30,9 @@ int dlg_db_init(void);
 
 /* Open the database and the journal, check the table, restore the dialogs, and call DLGCB_LOADED
  * for them. Main process, before fork; as the user who runs the proxy, to whom the files made here
- * will belong; when all modules have registered. 0; or -1 with one log line that says what to do. */
+ * will belong; when all modules have registered. 0; or -1 with one log line that says what to do.
+ * In SHUTDOWN the rows are as before then; or, if they could not be written again, another line
+ * says so. */
 int dlg_db_load(void);
 
 /* Nonzero when the mode needs the writer process; which runs this for ever. `idle` (may be NULL) is

@@ -2221,14 +2221,20 @@ static void all_hundred_are_there(void)
 	ck_assert_uint_eq(dlg_state_active(), 100);
 }
 
-/* The database goes while the rows of what was restored are being deleted. */
-static int start_fails_half_way(unsigned nth)
+static void it_works_again(void)
+{
+	sim_db.lose_all = 0;
+}
+
+/* The rows of what was restored cannot be deleted; or that is what it looks like. */
+static int start_fails(unsigned which)
 {
 	sim_db_use(DLG_DB_SHUTDOWN);
 	sim_db_load(table_file);
 	dialog_conf.db_journal_dir = NULL;
-	sim_db.lose_call = SIM_DB_REMOVE;
-	sim_db.lose_in = nth;
+	sim_db.lose_all = 1u << which;
+	sim_db.lose_after = 1;
+	sim_db.meanwhile = it_works_again;
 	if (sim_call_start(hash_size) == 0)
 		return 1;
 	dialog_stop();
@@ -2238,8 +2244,38 @@ static int start_fails_half_way(unsigned nth)
 
 START_TEST(a_start_that_cannot_delete_what_it_restored_loses_nothing)
 {
+	static const enum sim_db_call calls[] = { SIM_DB_REMOVE, SIM_DB_COMMIT };
+
 	live(DLG_DB_SHUTDOWN, a_hundred_calls, GRACEFUL);
-	ck_assert_int_eq(in_a_process(start_fails_half_way, 2), 0);
+	ck_assert_int_eq(in_a_process(start_fails, calls[_i]), 0);
+	live(DLG_DB_SHUTDOWN, all_hundred_are_there, GRACEFUL);
+}
+END_TEST
+
+/* The connection breaks once, half way, or when all are deleted. */
+static int start_goes_on(unsigned which)
+{
+	sim_db_use(DLG_DB_SHUTDOWN);
+	sim_db_load(table_file);
+	dialog_conf.db_journal_dir = NULL;
+	sim_db.lose_call = (enum sim_db_call)which;
+	sim_db.lose_after = 1;
+	sim_db.lose_in = which == SIM_DB_REMOVE ? 2 : 1;
+	if (sim_call_start(hash_size) < 0)
+		return 1;
+	if (sim_db.rows)
+		return 2;
+	dialog_stop();
+	sim_db_save(table_file);
+	return sim_log_count[HOST_ERROR] ? 3 : 0;
+}
+
+START_TEST(a_start_goes_on_when_the_connection_breaks_while_it_deletes)
+{
+	static const enum sim_db_call calls[] = { SIM_DB_BEGIN, SIM_DB_REMOVE, SIM_DB_COMMIT };
+
+	live(DLG_DB_SHUTDOWN, a_hundred_calls, GRACEFUL);
+	ck_assert_int_eq(in_a_process(start_goes_on, calls[_i]), 0);
 	live(DLG_DB_SHUTDOWN, all_hundred_are_there, GRACEFUL);
 }
 END_TEST
@@ -2343,7 +2379,8 @@ int main(int argc, char **argv)
 	tcase_add_test(c, an_incomplete_segment_is_written_anew_in_an_outage);
 	tcase_add_test(c, what_a_segment_lacks_in_an_outage_is_written_anew);
 	tcase_add_test(c, a_segment_that_somebody_deleted_is_written_anew);
-	tcase_add_test(c, a_start_that_cannot_delete_what_it_restored_loses_nothing);
+	tcase_add_loop_test(c, a_start_that_cannot_delete_what_it_restored_loses_nothing, 0, 2);
+	tcase_add_loop_test(c, a_start_goes_on_when_the_connection_breaks_while_it_deletes, 0, 3);
 	tcase_add_loop_test(c, an_absent_database_stops_the_start_without_naming_the_password, 0, 3);
 	tcase_add_test(c, no_db_asks_no_database);
 	return unit_run_case("db", c);
