@@ -30,6 +30,8 @@ enum {
 	SEGMENT_BYTES = 16 << 20,     /* of the journal, then a new one begins */
 	REWRITE_BYTES = 64 << 20,     /* with the database away: then it is written anew */
 	REWRITE_AGAIN_MS = 10000,     /* or when it is incomplete, but not all the time */
+	GONE = 4096,                  /* names of rows that were deleted lately */
+	GONE_MS = 30000,
 	REMOVE_TRIES = 3,
 	REPAIR_MIN = BATCH / 4,       /* dialogs that a repair puts into each batch */
 };
@@ -89,6 +91,13 @@ static struct {
 	int late;              /* ... and one is over whose changes are not written yet */
 	uint64_t tidy_at;      /* ... the list is looked through then */
 } w;
+
+/* Rows that were deleted lately: the writer's. */
+static struct gone {
+	struct dlg_db_name name;
+	uint64_t at;
+} gone[GONE];
+static unsigned n_gone; /* ever */
 
 /* ---- the change log ---- */
 
@@ -494,6 +503,14 @@ static void count_rate(unsigned n)
 	log_->rate_count += n;
 }
 
+static void remember_gone(void)
+{
+	uint64_t now = host_mono_ms();
+
+	for (unsigned i = 0; i < out.n_deletes; i++)
+		gone[n_gone++ % GONE] = (struct gone){ out.dead[i], now };
+}
+
 /* The batch is in the database. */
 static void finish_batch(void)
 {
@@ -506,6 +523,7 @@ static void finish_batch(void)
 	count_rate(out.n_rows + out.n_deletes);
 	for (unsigned i = 0; i < out.n_rows; i++)
 		tell_saved(out.row_mark[i]);
+	remember_gone();
 	for (unsigned i = 0; i < out.n_dead; i++)
 		dlg_mem_free(out.dead_mark[i]);
 	w.barrier -= w.barrier < n ? w.barrier : n;
@@ -643,6 +661,26 @@ static void begin_repair(void)
 	log_->repair = 1;
 }
 
+/* The server may come back with rows that it had deleted, too. */
+static void delete_again(uint64_t now)
+{
+	for (unsigned i = n_gone < GONE ? 0 : n_gone - GONE; i != n_gone; i++) {
+		const struct gone *g = &gone[i % GONE];
+
+		if (now - g->at <= GONE_MS)
+			dlg_db_push_dead(g->name.h_entry, g->name.h_id);
+	}
+}
+
+static void tell_away(void)
+{
+	host_log(HOST_ERROR,
+		 "database %s is away: %s: calls go on, changes wait%s; trying again every few "
+		 "seconds",
+		 dlg_db_store_name(), dlg_db_store_error(),
+		 dlg_journal_on() ? " and are in the journal" : "");
+}
+
 static void lost(uint64_t now)
 {
 	dlg_db_store_close();
@@ -653,12 +691,10 @@ static void lost(uint64_t now)
 	if (w.backoff > BACKOFF_MAX_MS)
 		w.backoff = BACKOFF_MAX_MS;
 	w.next_try = now + w.backoff;
-	if (!w.complained)
-		host_log(HOST_ERROR,
-			 "database %s is away: %s: calls go on, changes wait%s; trying again every "
-			 "few seconds",
-			 dlg_db_store_name(), dlg_db_store_error(),
-			 dlg_journal_on() ? " and are in the journal" : "");
+	if (!w.complained) {
+		delete_again(now);
+		tell_away();
+	}
 	w.complained = 1;
 }
 

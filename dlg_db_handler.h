@@ -12,7 +12,8 @@
  *
  * A database that was away may come back without what it had, after a crash, or as another server:
  * the writer then writes the rows of all dialogs once more, and a few at a time, so that changes
- * hardly wait. Until that is over no segment of the journal goes.
+ * hardly wait; and deletes once more what it had deleted just before. Until that is over no segment
+ * of the journal goes.
  *
  * In REALTIME every process also appends its changes to the journal (dlg_journal.h), before the
  * messages that show them leave. */

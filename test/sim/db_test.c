@@ -743,6 +743,36 @@ START_TEST(a_repair_ends_though_there_is_always_something_else)
 }
 END_TEST
 
+/* A server that crashes forgets that rows were deleted just before. */
+static void deleted_rows_come_back(void)
+{
+	struct dlg_db_info info;
+
+	for (int i = 0; i < 3; i++)
+		sim_talk(&call[i]);
+	write_for(1);
+	sim_db_save(table_file);
+	sim_within(&call[0], HOST_BYE, DLG_DIR_DOWNSTREAM, 0, 200);
+	write_for(1);
+	ck_assert_uint_eq(sim_db.rows, 2);
+	sim_db.away = 1;
+	furnish(&call[1]);
+	write_for(5);
+	sim_db_load(table_file);
+	ck_assert_uint_eq(sim_db.rows, 3);
+	sim_db.away = 0;
+	write_for(10);
+	sim_db_compare();
+	dlg_db_get_info(&info);
+	ck_assert_uint_eq(info.queue, 0);
+}
+
+START_TEST(rows_that_were_deleted_before_an_outage_are_deleted_again)
+{
+	live(DLG_DB_REALTIME, deleted_rows_come_back, GRACEFUL);
+}
+END_TEST
+
 /* A full disk, a table that was renamed, a server that became a replica: it can be talked to. */
 static void takes_nothing(void)
 {
@@ -2325,6 +2355,7 @@ int main(int argc, char **argv)
 	tcase_add_loop_test(c, a_database_that_comes_back_empty_gets_all_rows_again, 1, 3);
 	tcase_add_loop_test(c, an_exit_after_an_outage_writes_all_rows_again, 1, 3);
 	tcase_add_test(c, the_journal_has_all_calls_when_the_database_is_away_at_exit);
+	tcase_add_test(c, rows_that_were_deleted_before_an_outage_are_deleted_again);
 	tcase_add_test(c, a_change_does_not_wait_for_all_rows);
 	tcase_add_test(c, a_repair_ends_though_there_is_always_something_else);
 	tcase_add_test(c, the_journal_keeps_what_it_has_until_all_rows_are_there_again);
