@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { KEYS = 3, IDLE_MS = 10000 };
+enum { KEYS = 3, IDLE_MS = 10000, TRIES = 3 };
 
 static struct db_column columns[DLG_ROW_N];
 static struct db_table table = { .column = columns, .n_columns = DLG_ROW_N, .n_keys = KEYS,
@@ -233,8 +233,8 @@ static enum db_result remove_dead(const struct dlg_db_name *dead, unsigned n)
 	return driver->remove(conn, &table, keys[0], n);
 }
 
-static enum db_result write_all(const struct db_value (*rows)[DLG_ROW_N], unsigned n,
-				const struct dlg_db_name *dead, unsigned n_dead)
+static enum db_result write_once(const struct db_value (*rows)[DLG_ROW_N], unsigned n,
+				 const struct dlg_db_name *dead, unsigned n_dead)
 {
 	enum db_result r = begin();
 
@@ -243,6 +243,19 @@ static enum db_result write_all(const struct db_value (*rows)[DLG_ROW_N], unsign
 	if (r == DB_OK)
 		r = remove_dead(dead, n_dead);
 	return r == DB_OK ? driver->commit(conn) : r;
+}
+
+static enum db_result write_all(const struct db_value (*rows)[DLG_ROW_N], unsigned n,
+				const struct dlg_db_name *dead, unsigned n_dead)
+{
+	enum db_result r = write_once(rows, n, dead, n_dead);
+
+	for (int i = 1; r == DB_AGAIN && i < TRIES; i++) {
+		if (driver->rollback(conn) != DB_OK)
+			return DB_LOST;
+		r = write_once(rows, n, dead, n_dead);
+	}
+	return r;
 }
 
 enum dlg_db_wrote dlg_db_store_write(const struct db_value (*rows)[DLG_ROW_N], unsigned n,

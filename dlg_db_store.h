@@ -33,7 +33,8 @@ const char *dlg_db_store_error(void);
 int dlg_db_store_check(void);
 
 /* Write rows and delete others, in one transaction. A connection of a server that was idle for ten
- * seconds, and is closed when it is wanted, is replaced by another one. Results: */
+ * seconds, and is closed when it is wanted, is replaced by another one; what has to give way to
+ * another transaction is tried three times. Results: */
 enum dlg_db_wrote {
 	DLG_DB_WROTE,
 	DLG_DB_AWAY,    /* the connection is gone; nothing was written */

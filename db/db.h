@@ -85,6 +85,9 @@ enum db_result {
 	/* A row is refused for what it contains: too long, no number, no UTF-8, NULL in the key.
 	 * Other rows will pass; the connection is fine. */
 	DB_REFUSED,
+	/* The transaction had to give way to another one (a deadlock, say): the same may pass at
+	 * once. The connection is fine. */
+	DB_AGAIN,
 };
 
 struct db_conn; /* the driver's */
@@ -92,7 +95,7 @@ struct db_conn; /* the driver's */
 /* One row, as it arrives; views are valid during the call. Nonzero ends the reading. */
 typedef int db_row_fn(const struct db_value *values, void *arg);
 
-enum { DB_DRIVER_ABI = 2 };
+enum { DB_DRIVER_ABI = 3 };
 #define DB_DRIVER_SYMBOL db_driver
 
 struct db_driver {
@@ -113,7 +116,7 @@ struct db_driver {
 	const char *(*error)(struct db_conn *conn);
 
 	/* Transactions. After DB_LOST nothing of the open one has happened or will; after
-	 * DB_REFUSED the caller rolls back. */
+	 * DB_REFUSED and DB_AGAIN the caller rolls back. */
 	enum db_result (*begin)(struct db_conn *conn);
 	enum db_result (*commit)(struct db_conn *conn);
 	enum db_result (*rollback)(struct db_conn *conn);

@@ -72,6 +72,8 @@ static enum db_result failed(struct db_conn *c, const char *text, const char *st
 	snprintf(c->why, sizeof(c->why), "%s (%u)", *text ? text : "unknown error", number);
 	if (is_of_contents(state, number))
 		return DB_REFUSED;
+	if (!strcmp(state, "40001"))
+		return DB_AGAIN;
 	c->lost = 1;
 	return DB_LOST;
 }

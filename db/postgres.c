@@ -138,15 +138,24 @@ static int is_of_contents(const char *state)
 	return 0;
 }
 
+/* Conflicts of transactions, and deadlocks. */
+static int is_of_others(const char *state)
+{
+	return state && (!strcmp(state, "40001") || !strcmp(state, "40P01"));
+}
+
 /* What a finished statement says. */
 static enum db_result judge(struct db_conn *c, const PGresult *r)
 {
 	ExecStatusType status = PQresultStatus(r);
+	const char *state = PQresultErrorField(r, PG_DIAG_SQLSTATE);
 
 	if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK || status == PGRES_SINGLE_TUPLE)
 		return DB_OK;
 	note(c, PQresultErrorMessage(r));
-	return is_of_contents(PQresultErrorField(r, PG_DIAG_SQLSTATE)) ? DB_REFUSED : DB_LOST;
+	if (is_of_contents(state))
+		return DB_REFUSED;
+	return is_of_others(state) ? DB_AGAIN : DB_LOST;
 }
 
 /* Results are handed to this one after the other. Nonzero: no more are wanted. */

@@ -512,6 +512,53 @@ START_TEST(no_session_stays_behind_a_lock)
 }
 END_TEST
 
+/* One row, and then the one that somebody else has taken meanwhile, who wants this one. Nonzero: it
+ * had to give way. */
+static int take_both(int64_t first, int64_t second, int there, int go)
+{
+	struct db_conn *c = kit_open();
+	struct db_value v[2][DLG_ROW_N];
+	enum db_result ret;
+	char byte = 'x';
+
+	kit_row(v[0], "n", 1, first);
+	kit_row(v[1], "n", 1, second);
+	kit_ok(c, kit.driver->begin(c));
+	kit_ok(c, kit.driver->upsert(c, &kit.table, v[0], 1));
+	ck_assert(write(there, &byte, 1) == 1 && read(go, &byte, 1) == 1);
+	ret = kit.driver->upsert(c, &kit.table, v[1], 1);
+	if (ret == DB_AGAIN) {
+		kit_ok(c, kit.driver->rollback(c));
+		kit_ok(c, kit_write(c, v[0], 2));
+	} else {
+		kit_ok(c, ret);
+		kit_ok(c, kit.driver->commit(c));
+	}
+	close_conn(c);
+	return ret == DB_AGAIN;
+}
+
+START_TEST(a_deadlock_costs_one_transaction_and_no_connection)
+{
+	struct db_conn *c = kit_open_table();
+	int mine[2], other[2], status, gave_way;
+	pid_t pid;
+
+	kit.timeout_ms = 5000; /* PostgreSQL looks for deadlocks after a second */
+	kit_fill(c, "n", 1, 2);
+	close_conn(c);
+	ck_assert(!pipe(mine) && !pipe(other));
+	pid = fork();
+	if (!pid)
+		_exit(take_both(2, 1, mine[1], other[0]));
+	gave_way = take_both(1, 2, other[1], mine[0]);
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert(WIFEXITED(status));
+	ck_assert_int_eq(WEXITSTATUS(status) + gave_way, 1);
+	check_works(2);
+}
+END_TEST
+
 /* Returns when a write has failed. */
 static void write_until_it_fails(struct db_conn *c)
 {
@@ -834,7 +881,8 @@ int main(void)
 				    an_operator_ends_the_session,
 				    wrong_password_is_refused_and_not_repeated, unix_sockets_work,
 				    nobody_is_there, localhost_with_a_port_is_that_port,
-				    no_session_stays_behind_a_lock, NULL });
+				    no_session_stays_behind_a_lock,
+				    a_deadlock_costs_one_transaction_and_no_connection, NULL });
 	if (kit.can_fill)
 		kit_add(all, UNIT_TESTS{ disk_that_is_full, NULL });
 	return kit_run(all);

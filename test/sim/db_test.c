@@ -905,6 +905,29 @@ START_TEST(a_refused_row_does_not_hold_up_the_others)
 }
 END_TEST
 
+static void gives_way(void)
+{
+	sim_talk(&call[0]);
+	sim_db.again = 2;
+	drain();
+	ck_assert_uint_eq(sim_db.again, 0);
+	ck_assert_uint_eq(sim_db.rows, 1);
+	ck_assert_uint_eq(sim_log_count[HOST_ERROR], 0);
+	sim_talk(&call[1]);
+	sim_db.again = 3; /* that is enough */
+	drain();
+	ck_assert_ptr_nonnull(sim_log_find(HOST_ERROR, "is away"));
+	sim_advance(1000);
+	drain();
+	ck_assert_uint_eq(sim_db.rows, 2);
+}
+
+START_TEST(a_batch_that_had_to_give_way_is_written_at_once)
+{
+	live(DLG_DB_REALTIME, gives_way, GRACEFUL);
+}
+END_TEST
+
 static void many_are_refused(void)
 {
 	struct dlg_db_info info;
@@ -2364,6 +2387,7 @@ int main(int argc, char **argv)
 	tcase_add_test(c, no_failed_call_loses_a_change);
 	tcase_add_test(c, a_refused_row_does_not_hold_up_the_others);
 	tcase_add_test(c, refused_rows_do_not_flood_the_log);
+	tcase_add_test(c, a_batch_that_had_to_give_way_is_written_at_once);
 	tcase_add_loop_test(c, answered_calls_survive_a_graceful_restart, 0, 6);
 	tcase_add_loop_test(c, realtime_survives_a_kill_whether_or_not_the_writer_had_its_turn, 0, 2);
 	tcase_add_test(c, a_kill_right_after_the_start_loses_nothing);

@@ -227,6 +227,10 @@ static enum db_result upsert(struct db_conn *conn, const struct db_table *t,
 		sim_violation("database: %u rows at once", n);
 	if (sim_db.meanwhile)
 		sim_db.meanwhile();
+	if (ret == DB_OK && sim_db.again) {
+		sim_db.again--;
+		return DB_AGAIN;
+	}
 	for (unsigned i = 0; i < n && ret == DB_OK; i++)
 		ret = upsert_one(values + (size_t)i * DLG_ROW_N);
 	return ret;

@@ -22,6 +22,7 @@ extern struct sim_db {
 	int mem_once;                /* ... but none after it */
 	uint32_t refuse_id;          /* rows with this hash_id are DB_REFUSED */
 	int refuse_all;              /* all are */
+	unsigned again;              /* so many times rows are DB_AGAIN */
 	void (*meanwhile)(void);     /* called while rows are written: what others do then */
 	unsigned calls[SIM_DB_CALLS];
 	unsigned open_conns;
