@@ -477,8 +477,8 @@ static enum dlg_event event_of_locked(const struct dlg_cell *dlg, const struct d
 
 	if (method == HOST_ACK) /* only the caller can say that it has the 2xx */
 		return dir == DLG_DIR_UPSTREAM || has_ended ? DLG_EV_ACK_OTHER : DLG_EV_ACK;
-	if (method != HOST_BYE || has_ended)
-		return DLG_EV_SEQUENTIAL; /* an ended leg ends nothing any more */
+	if (method != HOST_BYE || has_ended || (leg && leg->state == DLG_LEG_EARLY))
+		return DLG_EV_SEQUENTIAL; /* it ends nothing any more, or nothing yet */
 	if (!dlg_hash_live_legs_locked(dlg, leg, &acked))
 		return DLG_EV_BYE;
 	return acked ? DLG_EV_SEQUENTIAL : DLG_EV_BYE_NO_ACK;
