@@ -850,23 +850,31 @@ static void note_lifetime(struct dlg_tx *tx, struct host_msg *req)
 		__atomic_store_n(&tx->lifetime, seconds, __ATOMIC_RELAXED);
 }
 
-/* A 2xx proves that the request went out, whoever reports first. Who hangs up is gone even if the
- * BYE could not be sent on: the other one's connection is lost, say (RFC 3261 15.1.1). */
-static int has_passed(const struct dlg_tx *tx, enum dlg_tx_event event, struct host_tx *t)
+/* Who hangs up is gone even if the BYE could not be sent on: the other one's connection is lost,
+ * say, or its host cannot be found (RFC 3261 15.1.1). */
+static int has_hung_up(const struct dlg_tx *tx, enum dlg_tx_event event)
 {
-	return event == DLG_TX_FORWARDED || event == DLG_TX_SUCCESS ||
-	       (event == DLG_TX_NEGATIVE && tx->method == HOST_BYE && host_tx_was_tried(t));
+	return event == DLG_TX_NEGATIVE && tx->method == HOST_BYE &&
+	       __atomic_load_n(&tx->tried, __ATOMIC_RELAXED);
 }
 
-static void on_sequential_event(struct dlg_tx *tx, enum dlg_tx_event event, struct host_tx *t,
-				struct host_msg *req, struct host_msg *rpl, int code)
+/* A 2xx proves that the request went out, whoever reports first. */
+static int has_passed(const struct dlg_tx *tx, enum dlg_tx_event event)
+{
+	return event == DLG_TX_FORWARDED || event == DLG_TX_SUCCESS || has_hung_up(tx, event);
+}
+
+static void on_sequential_event(struct dlg_tx *tx, enum dlg_tx_event event, struct host_msg *req,
+				struct host_msg *rpl, int code)
 {
 	struct dlg_cb_params p = { .req = (struct sip_msg *)req, .rpl = (struct sip_msg *)rpl,
 				   .code = code, .direction = tx->dir };
 
+	if (event == DLG_TX_TRIED)
+		__atomic_store_n(&tx->tried, 1, __ATOMIC_RELAXED);
 	if (event == DLG_TX_FORWARDED)
 		note_lifetime(tx, req);
-	if (has_passed(tx, event, t))
+	if (has_passed(tx, event))
 		pass(tx->dlg, tx->leg, (enum dlg_dir)tx->dir, (enum host_method)tx->method,
 		     tx->cseq, req, __atomic_load_n(&tx->lifetime, __ATOMIC_RELAXED), &tx->passed);
 	if (event == DLG_TX_SUCCESS && tx->method == HOST_BYE)
@@ -886,7 +894,7 @@ void dlg_handlers_on_tx_event(struct dlg_tx *tx, enum dlg_tx_event event, struct
 	if (tx->initial)
 		on_initial_event(tx, event, t, req, rpl, code);
 	else
-		on_sequential_event(tx, event, t, req, rpl, code);
+		on_sequential_event(tx, event, req, rpl, code);
 	delivering--;
 	if (event == DLG_TX_GONE) {
 		dlg_hash_put(tx->dlg, DLG_BY_TRANSACTION);

@@ -33,6 +33,7 @@ struct dlg_tx {
 	struct dlg_cell *dlg;  /* held as DLG_BY_TRANSACTION */
 	struct dlg_leg *leg;
 	uint8_t dir, method, initial, announced, refreshed;
+	uint8_t tried;         /* the script had it forwarded, with success or not */
 	uint8_t passed;        /* under the entry lock: the request has had its effect */
 	uint32_t cseq;
 	uint32_t lifetime;     /* of the timeout AVP when the transaction was made; 0 none */
@@ -41,6 +42,9 @@ struct dlg_tx {
 };
 
 enum dlg_tx_event {
+	/* a BYE is about to be forwarded, by the script's wish; whether it can be is not known yet, nor
+	 * where to. May repeat */
+	DLG_TX_TRIED,
 	DLG_TX_FORWARDED,   /* the request was sent on at least one branch; may repeat */
 	DLG_TX_PROVISIONAL, /* 1xx about to be relayed to the sender; may repeat */
 	/* 2xx about to be relayed; may repeat (retransmissions, several callees) */

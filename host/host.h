@@ -169,9 +169,6 @@ struct host_tx_id host_tx_id(struct host_tx *t);
  * under a lock of the host; another process can. The reply comes back as DLG_TX_NEGATIVE. */
 int host_tx_refuse(struct host_tx_id id, int code, const char *reason);
 
-/* Nonzero when the request has been given to the network, whether that took it or not. */
-int host_tx_was_tried(struct host_tx *t);
-
 /* While DLG_TX_PROVISIONAL/SUCCESS is delivered: how many Record-Route entries this proxy put on
  * the branch that answered; 0 when the script did not call record_route(). */
 int host_tx_own_record_routes(struct host_tx *t);

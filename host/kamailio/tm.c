@@ -7,9 +7,11 @@
 #include "core/route.h"
 #include "modules/tm/t_reply.h"
 
-/* What we want to hear of a transaction; see adapter_tm_event(). */
+/* What we want to hear of a transaction; see adapter_tm_event(). With REQUEST_FWDED tm copies the
+ * request's addresses for every branch, so only a BYE asks for it. */
 enum {
 	EVENTS = TMCB_REQUEST_OUT | TMCB_RESPONSE_READY | TMCB_DESTROY,
+	BYE_EVENTS = EVENTS | TMCB_REQUEST_FWDED,
 };
 
 struct tm_binds adapter_tm;
@@ -41,6 +43,14 @@ static void on_ready(struct dlg_tx *tx, struct cell *t, struct tmcb_params *p)
 				 (struct host_msg *)rpl, code);
 }
 
+/* The branch route has not dropped it; whether there is a way to send it comes next. The lock of
+ * replies may be held. */
+static void on_forwarding(struct dlg_tx *tx, struct cell *t, struct tmcb_params *p)
+{
+	dlg_handlers_on_tx_event(tx, DLG_TX_TRIED, (struct host_tx *)t, (struct host_msg *)p->req,
+				 NULL, 0);
+}
+
 void adapter_tm_event(struct cell *t, int type, struct tmcb_params *p)
 {
 	struct dlg_tx *tx = *p->param;
@@ -50,6 +60,8 @@ void adapter_tm_event(struct cell *t, int type, struct tmcb_params *p)
 	if (type == TMCB_REQUEST_OUT && !(p->flags & TMCB_LOCAL_F)) { /* local: a CANCEL */
 		dlg_handlers_on_tx_event(tx, DLG_TX_FORWARDED, (struct host_tx *)t,
 					 (struct host_msg *)p->req, NULL, 0);
+	} else if (type == TMCB_REQUEST_FWDED) {
+		on_forwarding(tx, t, p);
 	} else if (type == TMCB_RESPONSE_READY) {
 		on_ready(tx, t, p);
 	} else if (type == TMCB_DESTROY) {
@@ -98,8 +110,9 @@ int adapter_tm_init(void)
 int host_tx_attach(struct host_msg *msg, struct host_tx *t, struct dlg_tx *tx)
 {
 	struct sip_msg *m = (struct sip_msg *)msg;
+	int events = m->REQ_METHOD == METHOD_BYE ? BYE_EVENTS : EVENTS;
 
-	return adapter_tm.register_tmcb(m, cell(t), EVENTS, adapter_tm_event, tx, NULL) > 0 ? 0 : -1;
+	return adapter_tm.register_tmcb(m, cell(t), events, adapter_tm_event, tx, NULL) > 0 ? 0 : -1;
 }
 
 /* ---- finding transactions ---- */
@@ -109,16 +122,6 @@ struct host_tx_id host_tx_id(struct host_tx *t)
 	if (cell(t) == unborn.t)
 		return unborn.id;
 	return (struct host_tx_id){ cell(t)->hash_index, cell(t)->label };
-}
-
-/* What was suspended has a branch to nowhere. */
-int host_tx_was_tried(struct host_tx *t)
-{
-	for (int i = 0; i < cell(t)->nr_of_outgoings; i++) {
-		if (!(cell(t)->uac[i].flags & TM_UAC_FLAG_BLIND))
-			return 1;
-	}
-	return 0;
 }
 
 int host_tx_own_record_routes(struct host_tx *t)

@@ -9,6 +9,7 @@
 /* What we want to hear of a transaction; see adapter_tm_event(). */
 enum {
 	EVENTS = TMCB_MSG_SENT_OUT | TMCB_RESPONSE_FWDED | TMCB_RESPONSE_PRE_OUT,
+	BYE_EVENTS = EVENTS | TMCB_REQUEST_FWDED,
 };
 
 struct tm_binds adapter_tm;
@@ -59,6 +60,14 @@ static void on_ready(struct dlg_tx *tx, struct cell *t, struct tmcb_params *p)
 					 p->code);
 }
 
+/* The branch route has not dropped it; whether there is a way to send it comes next. The lock of
+ * replies may be held. */
+static void on_forwarding(struct dlg_tx *tx, struct cell *t, struct tmcb_params *p)
+{
+	dlg_handlers_on_tx_event(tx, DLG_TX_TRIED, (struct host_tx *)t, (struct host_msg *)p->req,
+				 NULL, 0);
+}
+
 void adapter_tm_event(struct cell *t, int type, struct tmcb_params *p)
 {
 	struct dlg_tx *tx = *p->param;
@@ -67,6 +76,8 @@ void adapter_tm_event(struct cell *t, int type, struct tmcb_params *p)
 		return;
 	if (type == TMCB_MSG_SENT_OUT)
 		on_sent(tx, t, p);
+	else if (type == TMCB_REQUEST_FWDED)
+		on_forwarding(tx, t, p);
 	else if (type == TMCB_RESPONSE_FWDED)
 		on_relayed(tx, t, p);
 	else if (type == TMCB_RESPONSE_PRE_OUT)
@@ -108,8 +119,9 @@ int adapter_tm_init(void)
 int host_tx_attach(struct host_msg *msg, struct host_tx *t, struct dlg_tx *tx)
 {
 	struct sip_msg *m = (struct sip_msg *)msg;
+	int events = m->REQ_METHOD == METHOD_BYE ? BYE_EVENTS : EVENTS;
 
-	if (adapter_tm.register_tmcb(m, cell(t), EVENTS, adapter_tm_event, tx, adapter_tm_gone) <= 0)
+	if (adapter_tm.register_tmcb(m, cell(t), events, adapter_tm_event, tx, adapter_tm_gone) <= 0)
 		return -1;
 	if (cell(t) == unborn)
 		adapter_slot_note_unborn(unborn, tx);
@@ -121,11 +133,6 @@ int host_tx_attach(struct host_msg *msg, struct host_tx *t, struct dlg_tx *tx)
 struct host_tx_id host_tx_id(struct host_tx *t)
 {
 	return (struct host_tx_id){ cell(t)->hash_index, cell(t)->label };
-}
-
-int host_tx_was_tried(struct host_tx *t)
-{
-	return cell(t)->nr_of_outgoings > 0;
 }
 
 int host_tx_own_record_routes(struct host_tx *t)

@@ -191,6 +191,83 @@ class Unreachable(ProxyCase):
         c.hangup()
 
 
+class NoWay(ProxyCase):
+    """The same when tm cannot even make a branch: the other one's host has no address, or the proxy no socket for it."""
+
+    seconds = 15
+    hooks = {
+        "seq_relay": 'if (is_present_hf("X-Plain")) { if (!t_relay()) sl_reply_error(); exit; }\n'
+                     '\tif (is_present_hf("X-Own")) { if (!t_relay()) t_reply("503", "No Way"); exit; }',
+        "branch": 'if (is_present_hf("X-Not")) drop;',
+    }
+    allowed = (host.COMPLAINTS["relay"], host.COMPLAINTS["next hop"], host.COMPLAINTS["away"],
+               "no corresponding listening socket")
+    nowhere = "sip:x@%s.invalid" % ("x" * 300)  # nobody has to be asked for that
+    contacts = (nowhere, "sip:x@[2001:db8::1]", "sip:x@127.0.0.1:5060;transport=tcp")
+
+    def up_call(self, way, contact):
+        """Who is called from that side is there."""
+        c = self.call()
+        if way == UP:
+            c.a_contact = contact
+        c.ring()
+        c.answer(200, contact="<%s>" % contact if way == DOWN else None)
+        c.got(200)
+        c.ack(ruri=c.b.uri())
+        self.wait_state(c, CONFIRMED)
+        return c
+
+    def fails(self, c, method, way=DOWN, **kw):
+        sent = c.send(method, way, **kw)
+        return c.near(way).recv(lambda m: m.code >= 400 and m.cseq == sent.cseq)
+
+    def test_bye(self):
+        for way in (DOWN, UP):
+            for contact in self.contacts:
+                with self.subTest(way=way, contact=contact):
+                    c = self.up_call(way, contact)
+                    self.fails(c, "BYE", way)
+                    self.wait_state(c, DELETED)
+        self.assertStats(processed=2 * len(self.contacts))
+
+    def test_first_route(self):
+        c = self.call().setup()
+        self.wait_state(c, CONFIRMED)
+        self.fails(c, "BYE", routes=[*c.routes_down, "<%s;lr>" % self.nowhere])
+        self.wait_state(c, DELETED)
+
+    def test_without_branch_route(self):
+        c = self.up_call(DOWN, self.nowhere)
+        self.fails(c, "BYE", headers=[["X-Plain", "1"]])
+        self.wait_state(c, DELETED)
+        c = self.call().setup()
+        self.wait_state(c, CONFIRMED)
+        c.hangup(headers=[["X-Plain", "1"]])
+        self.wait_state(c, DELETED)
+
+    def test_answer_of_the_script(self):
+        c = self.up_call(DOWN, self.nowhere)
+        code = self.fails(c, "BYE", headers=[["X-Own", "1"]]).code
+        self.assertEqual(code, dialect(kamailio=503, opensips=476))  # tm of OpenSIPS does not wait for the script's
+        self.wait_state(c, DELETED)
+
+    def test_what_ends_nothing(self):
+        c = self.up_call(DOWN, self.nowhere)
+        self.fails(c, "INFO")
+        c.refused("BYE", headers=[["X-Refuse-T", "403"]])
+        self.stays(c, CONFIRMED)
+        self.fails(c, "BYE")
+        self.wait_state(c, DELETED)
+
+    def test_dropped_by_the_branch_route(self):
+        c = self.call().setup()
+        self.wait_state(c, CONFIRMED)
+        self.fails(c, "BYE", headers=[["X-Not", "1"]])
+        self.stays(c, CONFIRMED)
+        c.hangup()
+        self.wait_state(c, DELETED)
+
+
 class Unfit(ProxyCase):
     """Contacts with bytes that would tear a request line apart, or the proxy (tm looks for the other
     bracket of a ">" at the end, and does not ask whether there is one), count as unknown."""

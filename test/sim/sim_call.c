@@ -171,10 +171,17 @@ static void make_tx(struct sim_call *call, const struct sim_request *r, struct h
 	struct host_tx *t = sim_tx_new(msg);
 
 	res->tx = t;
-	t->tried = script->tried;
 	t->own_record_routes = r->initial ? script->record_route : 0;
 	if (r->initial)
 		call->pass[r->pass].invite = t;
+}
+
+static void answer_alone(struct sim_result *res, const struct sim_script *script, int code)
+{
+	if (script->tried)
+		sim_tx_event(res->tx, DLG_TX_TRIED, NULL, 0);
+	res->refused = code;
+	sim_tx_event(res->tx, DLG_TX_NEGATIVE, NULL, code);
 }
 
 static void run_fate(struct sim_call *call, const struct sim_request *r, struct host_msg *msg,
@@ -200,8 +207,7 @@ static void run_fate(struct sim_call *call, const struct sim_request *r, struct 
 		sim_tx_event(res->tx, DLG_TX_FORWARDED, NULL, 0);
 		res->forwarded = 1;
 	} else {
-		res->refused = code;
-		sim_tx_event(res->tx, DLG_TX_NEGATIVE, NULL, code);
+		answer_alone(res, script, code);
 	}
 }
 

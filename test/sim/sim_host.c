@@ -767,12 +767,6 @@ int host_tx_refuse(struct host_tx_id id, int code, const char *reason)
 	return 0;
 }
 
-int host_tx_was_tried(struct host_tx *t)
-{
-	outside_locks("host_tx_was_tried()");
-	return t->tried;
-}
-
 int host_tx_own_record_routes(struct host_tx *t)
 {
 	outside_locks("host_tx_own_record_routes()");

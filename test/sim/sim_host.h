@@ -148,7 +148,6 @@ struct host_tx {
 	struct host_msg *req;     /* the copy */
 	struct dlg_tx *attached;  /* NULL: no events wanted */
 	int own_record_routes;
-	int tried;                /* to be sent, in vain */
 	int final;                /* status of the final reply sent upstream, or 0 */
 	int refused;              /* by host_tx_refuse() */
 	int found;                /* it can be looked up */
