@@ -755,6 +755,8 @@ static void on_initial_event(struct dlg_tx *tx, enum dlg_tx_event event, struct 
 	struct dlg_cell *dlg = tx->dlg;
 	uint32_t actions = 0;
 
+	if (event == DLG_TX_ANSWERED) /* no callee did: this makes no call of it */
+		return;
 	if (event != DLG_TX_GONE && !__atomic_exchange_n(&tx->announced, 1, __ATOMIC_RELAXED))
 		announce(dlg, req);
 	if (code > 100)
@@ -851,14 +853,17 @@ static void note_lifetime(struct dlg_tx *tx, struct host_msg *req)
 }
 
 /* Who hangs up is gone even if the BYE could not be sent on: the other one's connection is lost,
- * say, or its host cannot be found (RFC 3261 15.1.1). */
+ * say, or its host cannot be found (RFC 3261 15.1.1). So is who was told by the script that it may
+ * go. */
 static int has_hung_up(const struct dlg_tx *tx, enum dlg_tx_event event)
 {
-	return event == DLG_TX_NEGATIVE && tx->method == HOST_BYE &&
-	       __atomic_load_n(&tx->tried, __ATOMIC_RELAXED);
+	if (tx->method != HOST_BYE)
+		return 0;
+	return event == DLG_TX_ANSWERED ||
+	       (event == DLG_TX_NEGATIVE && __atomic_load_n(&tx->tried, __ATOMIC_RELAXED));
 }
 
-/* A 2xx proves that the request went out, whoever reports first. */
+/* A relayed 2xx proves that the request went out, whoever reports first. */
 static int has_passed(const struct dlg_tx *tx, enum dlg_tx_event event)
 {
 	return event == DLG_TX_FORWARDED || event == DLG_TX_SUCCESS || has_hung_up(tx, event);

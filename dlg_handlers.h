@@ -49,6 +49,7 @@ enum dlg_tx_event {
 	DLG_TX_PROVISIONAL, /* 1xx about to be relayed to the sender; may repeat */
 	/* 2xx about to be relayed; may repeat (retransmissions, several callees) */
 	DLG_TX_SUCCESS,
+	DLG_TX_ANSWERED,    /* 2xx made by the proxy about to be sent to the sender */
 	/* final 3xx..6xx about to be sent to the sender, relayed or made by the proxy */
 	DLG_TX_NEGATIVE,
 	DLG_TX_GONE,        /* the transaction is being freed: last event */
@@ -80,9 +81,9 @@ void dlg_handlers_on_tx_event(struct dlg_tx *tx, enum dlg_tx_event event, struct
 			      struct host_msg *req, struct host_msg *rpl, int code);
 
 /* The script is through with a request; `forwarded`: it was sent on while the script ran (an
- * ACK, stateless forwarding, or the transaction layer's). To be called for every request that
- * has a slot, and for every one that was forwarded. Gives the message's references back and
- * empties the slot. */
+ * ACK, stateless forwarding, or the transaction layer's), or it is a BYE and the script has
+ * answered it with 2xx without a transaction. To be called for every request that has a slot, and
+ * for every one that was forwarded. Gives the message's references back and empties the slot. */
 void dlg_handlers_msg_end(struct host_msg *msg, struct dlg_ctx *ctx, int forwarded);
 
 /* The current dialog, or NULL: of the request, else of the current transaction (branch, reply,

@@ -101,6 +101,21 @@ struct cell *adapter_tm_current(void);
 /* What the engine has attached to that one, or NULL. `t` may be NULL, and is held by the caller. */
 struct dlg_tx *adapter_tm_attached(const struct cell *t);
 
+/* ---- slot.c, again ---- */
+
+/* Nonzero when what is sent lets the request in hand pass: itself, or a 2xx to a BYE that has no
+ * transaction, which tells its sender that the call is over. With a transaction tm reports that
+ * 2xx, and may repeat it here for a retransmission. */
+static inline int adapter_lets_pass(const struct adapter_method *m, const char *data, int len)
+{
+	static const char ok[] = "SIP/2.0 2";
+
+	if (adapter_method_begins(m, data, len))
+		return 1;
+	return m->len == 4 && !memcmp(m->s, "BYE ", 4) && len >= (int)sizeof(ok) &&
+	       !memcmp(data, ok, sizeof(ok) - 1) && !adapter_tm_current();
+}
+
 /* ---- send.c ---- */
 
 /* The final status of a request: may be reported several times and at once in several processes. */

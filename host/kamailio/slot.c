@@ -39,8 +39,8 @@ static struct slot *find_slot(const struct sip_msg *msg)
 	return NULL;
 }
 
-/* It left this proxy while its script ran. Where nobody tells us what is sent, an ACK is taken for
- * sent. */
+/* It left this proxy while its script ran, or the like. Where nobody tells us what is sent, an ACK
+ * is taken for sent. */
 static int was_forwarded(const struct slot *s)
 {
 	return watching ? s->sent : s->is_ack;
@@ -136,7 +136,7 @@ static int on_sent(sr_event_param_t *event)
 	struct slot *s = depth ? &slots[depth - 1] : NULL;
 
 	if (s && !adapter_sending && net && net->data.s &&
-	    adapter_method_begins(&s->method, net->data.s, net->data.len))
+	    adapter_lets_pass(&s->method, net->data.s, net->data.len))
 		s->sent = 1;
 	return 0;
 }
@@ -147,7 +147,8 @@ void adapter_slot_watch(void)
 	watching = sr_event_register_cb(SREV_NET_DATA_SENT, on_sent) == 0;
 	if (!watching)
 		HOST_LOG(HOST_NOTICE, "another module watches what is sent: every ACK whose"
-				      " script has ended counts as forwarded");
+				      " script has ended counts as forwarded, and no BYE that is"
+				      " answered statelessly does");
 }
 
 struct dlg_ctx *host_ctx(struct host_msg *msg)

@@ -27,18 +27,17 @@ static struct cell *cell(struct host_tx *t)
 /* Any reply is about to leave, 2xx again when they are repeated; with reply_relay_mode 0 tm tells of
  * one of the copies alone, and another may leave before. The code tm passes along is the latest one
  * of the transaction, not always that of this reply, so the reply itself is asked where there is
- * one; a 2xx of the script's own answers nothing. */
+ * one. Of its own tm tells of final ones only. */
 static void on_ready(struct dlg_tx *tx, struct cell *t, struct tmcb_params *p)
 {
 	struct sip_msg *rpl = p->rpl == FAKED_REPLY ? NULL : p->rpl;
 	int code = rpl ? (int)rpl->first_line.u.reply.statuscode : p->code;
 	enum dlg_tx_event event = DLG_TX_NEGATIVE;
 
-	if (code < 300) {
-		if (!rpl)
-			return;
+	if (code < 300 && !rpl)
+		event = DLG_TX_ANSWERED;
+	else if (code < 300)
 		event = code < 200 ? DLG_TX_PROVISIONAL : DLG_TX_SUCCESS;
-	}
 	dlg_handlers_on_tx_event(tx, event, (struct host_tx *)t, (struct host_msg *)p->req,
 				 (struct host_msg *)rpl, code);
 }

@@ -140,7 +140,7 @@ static int on_sent(str *data, struct sip_msg *msg)
 	struct slot *s = adapter_sending ? NULL : current_slot();
 
 	(void)msg;
-	if (s && adapter_method_begins(&s->method, data->s, data->len))
+	if (s && adapter_lets_pass(&s->method, data->s, data->len))
 		s->sent = 1;
 	return 0;
 }

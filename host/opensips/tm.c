@@ -53,11 +53,11 @@ static void on_relayed(struct dlg_tx *tx, struct cell *t, struct tmcb_params *p)
 static void on_ready(struct dlg_tx *tx, struct cell *t, struct tmcb_params *p)
 {
 	struct sip_msg *rpl = p->rpl == FAKED_REPLY ? NULL : p->rpl;
+	enum dlg_tx_event event = p->code < 300 ? DLG_TX_ANSWERED : DLG_TX_NEGATIVE;
 
-	if (p->code >= 300)
-		dlg_handlers_on_tx_event(tx, DLG_TX_NEGATIVE, (struct host_tx *)t,
-					 (struct host_msg *)p->req, (struct host_msg *)rpl,
-					 p->code);
+	if (event == DLG_TX_NEGATIVE || !rpl)
+		dlg_handlers_on_tx_event(tx, event, (struct host_tx *)t, (struct host_msg *)p->req,
+					 (struct host_msg *)rpl, p->code);
 }
 
 /* The branch route has not dropped it; whether there is a way to send it comes next. The lock of

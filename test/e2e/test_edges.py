@@ -268,6 +268,29 @@ class NoWay(ProxyCase):
         self.wait_state(c, DELETED)
 
 
+class AnsweredBye(ProxyCase):
+    """The script itself says 200 to a BYE: whoever sent it takes the call for ended."""
+
+    seconds = 6
+
+    def answered(self, header):
+        for n, way in enumerate((DOWN, UP), 1):
+            with self.subTest(way=way):
+                c = self.call().setup()
+                self.wait_state(c, CONFIRMED)
+                c.refused("INFO", way, code=200, headers=[[header, "200"]])
+                self.stays(c, CONFIRMED)
+                c.refused("BYE", way, code=200, headers=[[header, "200"]])
+                self.wait_state(c, DELETED)
+                self.assertStats(processed=n)
+
+    def test_stateful(self):
+        self.answered("X-Refuse-T")
+
+    def test_stateless(self):
+        self.answered("X-Refuse")
+
+
 class Unfit(ProxyCase):
     """Contacts with bytes that would tear a request line apart, or the proxy (tm looks for the other
     bracket of a ">" at the end, and does not ask whether there is one), count as unknown."""

@@ -1493,6 +1493,39 @@ START_TEST(a_bye_that_cannot_be_sent_on_ends_the_call)
 }
 END_TEST
 
+/* Its sender was told that the call is over. Other requests have no effect on it. */
+START_TEST(a_bye_that_the_script_answers_ends_the_call)
+{
+	const struct sim_script by_itself = { .fate = SIM_T_REPLY, .code = 200 };
+
+	start();
+	sim_talk(&call);
+	sim_step(&call, &(struct sim_request){ .method = HOST_OTHER }, &by_itself);
+	sim_step(&call, &(struct sim_request){ .method = HOST_INVITE }, &by_itself);
+	expect(4);
+	ck_assert_uint_eq(sim_peek(&call)->legs->cseq[DLG_DIR_DOWNSTREAM], call.invite_cseq);
+	sim_step(&call, &(struct sim_request){ .method = HOST_BYE, .dir = DLG_DIR_UPSTREAM },
+		 &by_itself);
+	expect(5);
+	ck_assert_int_eq(sim_peek(&call)->ended_by, DLG_END_CALLEE);
+	finish();
+}
+END_TEST
+
+START_TEST(an_invite_that_the_script_answers_is_no_call)
+{
+	struct sim_result res;
+
+	start();
+	res = sim_step(&call, &(struct sim_request){ .method = HOST_INVITE, .initial = 1 },
+		       &(struct sim_script){ .record_route = 1, .fate = SIM_T_REPLY, .code = 200 });
+	expect(1);
+	sim_tx_free(res.tx);
+	expect(5);
+	finish();
+}
+END_TEST
+
 START_TEST(a_bye_whose_transaction_cannot_be_followed_ends_the_call)
 {
 	start();
@@ -1924,6 +1957,8 @@ int main(void)
 			    a_wish_to_end_that_crosses_the_answer_is_kept,
 			    a_wish_to_end_that_always_fails_moves_no_limit,
 			    a_bye_that_cannot_be_sent_on_ends_the_call,
+			    a_bye_that_the_script_answers_ends_the_call,
+			    an_invite_that_the_script_answers_is_no_call,
 			    a_bye_whose_transaction_cannot_be_followed_ends_the_call,
 			    a_bye_that_crosses_the_answer_ends_the_call,
 			    so_does_one_that_was_answered_before_the_invite,

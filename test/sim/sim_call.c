@@ -181,7 +181,7 @@ static void answer_alone(struct sim_result *res, const struct sim_script *script
 	if (script->tried)
 		sim_tx_event(res->tx, DLG_TX_TRIED, NULL, 0);
 	res->refused = code;
-	sim_tx_event(res->tx, DLG_TX_NEGATIVE, NULL, code);
+	sim_tx_event(res->tx, code < 300 ? DLG_TX_ANSWERED : DLG_TX_NEGATIVE, NULL, code);
 }
 
 static void run_fate(struct sim_call *call, const struct sim_request *r, struct host_msg *msg,

@@ -33,7 +33,7 @@ struct sim_script {
 	enum sim_create create; /* initial INVITEs */
 	int record_route;       /* entries added: 0, 1 or 2 */
 	enum sim_fate fate;
-	int code;               /* of SIM_T_REPLY */
+	int code;               /* of SIM_T_REPLY, 2xx or negative */
 	int tried;              /* SIM_T_REPLY: t_relay() had no success */
 	int validate;           /* answer 403 when validate_dialog() refuses */
 	int keep_open;          /* the script is not through yet: the test calls sim_step_end() */
