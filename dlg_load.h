@@ -41,7 +41,8 @@ enum {
 	DLGCB_EARLY = 1 << 8,            /* first provisional reply above 100 */
 	DLGCB_RESPONSE_FWDED = 1 << 9,   /* any reply to the INVITE, before it is forwarded; of
 					  * the proxy's own the final ones from 300 on */
-	DLGCB_RESPONSE_WITHIN = 1 << 10, /* any reply to a sequential request; the same */
+	DLGCB_RESPONSE_WITHIN = 1 << 10, /* any reply to a sequential request; of the proxy's own
+					  * the final ones */
 	DLGCB_MI_CONTEXT = 1 << 11,      /* dlg_list_ctx asks for lines, see mi_add() */
 	DLGCB_DESTROY = 1 << 12,         /* the dialog's memory is about to be freed */
 };
