@@ -32,8 +32,9 @@ static const char *const event_meaning[DLG_EVENTS] = {
 	[DLG_EV_SEQUENTIAL] =
 		"another request was forwarded, or a BYE while other answered legs live",
 	[DLG_EV_BYE_NO_ACK] =
-		"the BYE of a leg was forwarded; of the answered legs left none got its ACK yet",
-	[DLG_EV_BYE] = "the BYE of the last answered leg was forwarded",
+		"the BYE of a leg was forwarded, or [counts](manual.md#2-how-a-call-is-followed) "
+		"without; of the answered legs left none got its ACK yet",
+	[DLG_EV_BYE] = "the BYE of the last answered leg was forwarded, or counts without",
 	[DLG_EV_TERMINATE] = "the proxy ended the call with BYEs: dlg_end_dlg, end() of the API",
 	[DLG_EV_TIMEOUT] = "the dialog's timer ran out",
 	[DLG_EV_RESTORE] = "it was read from the database or journal at start, its ACK was seen",
