@@ -186,14 +186,18 @@ class Crossings(ProxyCase):
         self.stays(c, DELETED)
         self.assertStats(processed=1)
 
-    def test_bye_crossing_the_200_of_the_invite(self):
-        """The caller gives up by BYE on the early dialog (RFC 3261 15) just when the callee answers."""
+    def early_bye(self):
+        """The caller gives up by BYE on the early dialog (RFC 3261 15): the call, and its BYE at the callee."""
         c = self.call()
         c.ring()
         c.answer(180)
         c.learn(c.got(180))
         c.send("BYE")
-        bye = c.b.recv("BYE")
+        return c, c.b.recv("BYE")
+
+    def test_bye_crossing_the_200_of_the_invite(self):
+        """The callee answers at that moment."""
+        c, bye = self.early_bye()
         c.answer(200)
         c.got(200)
         c.b.reply(bye, 481)
@@ -205,12 +209,7 @@ class Crossings(ProxyCase):
 
     def test_bye_that_crosses_the_200_of_the_invite_and_is_accepted(self):
         for first in ("INVITE", "BYE"):
-            c = self.call()
-            c.ring()
-            c.answer(180)
-            c.learn(c.got(180))
-            c.send("BYE")
-            bye = c.b.recv("BYE")
+            c, bye = self.early_bye()
             if first == "INVITE":
                 c.answer(200)
                 c.got(200)

@@ -172,6 +172,15 @@ static struct dlg_cell *restored_cell(void)
 	return dlg;
 }
 
+/* Calls beside those of call[]; call[0] is the last one. */
+static void talk_many(unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		sim_call_init(&call[0], 10 + i);
+		sim_talk(&call[0]);
+	}
+}
+
 /* What a script sets in a call. */
 static void furnish(struct sim_call *c)
 {
@@ -679,10 +688,7 @@ END_TEST
 /* The number of calls, all of them saved, and then lost by the database. */
 static void calls_that_get_lost(unsigned n)
 {
-	for (unsigned i = 0; i < n; i++) {
-		sim_call_init(&call[0], 10 + i);
-		sim_talk(&call[0]);
-	}
+	talk_many(n);
 	write_for(1);
 	sim_db.away = 1;
 	furnish(&call[0]);
@@ -933,10 +939,7 @@ static void many_are_refused(void)
 	struct dlg_db_info info;
 
 	sim_db.refuse_all = 1;
-	for (unsigned i = 0; i < 200; i++) {
-		sim_call_init(&call[0], 10 + i);
-		sim_talk(&call[0]);
-	}
+	talk_many(200);
 	drain();
 	dlg_db_get_info(&info);
 	ck_assert_uint_eq(info.refused, 200);
@@ -1319,10 +1322,7 @@ static void clock_is_set_right_at_last(void)
 {
 	uint64_t before, after;
 
-	for (unsigned i = 0; i < 100; i++) {
-		sim_call_init(&call[0], 10 + i);
-		sim_talk(&call[0]);
-	}
+	talk_many(100);
 	write_for(3);
 	journal_files(&before);
 	sim_set_wall(A_YEAR);
@@ -1999,10 +1999,7 @@ static void a_second_goes_by(void)
 /* With a batch a second this takes more than ten of them. */
 static void more_than_ten_seconds_of_calls(void)
 {
-	for (unsigned i = 0; i < 64 * 30; i++) {
-		sim_call_init(&call[0], 10 + i);
-		sim_talk(&call[0]);
-	}
+	talk_many(64 * 30);
 	sim_db.meanwhile = a_second_goes_by;
 }
 
@@ -2263,10 +2260,7 @@ END_TEST
 
 static void a_hundred_calls(void)
 {
-	for (unsigned i = 0; i < 100; i++) {
-		sim_call_init(&call[0], 10 + i);
-		sim_talk(&call[0]);
-	}
+	talk_many(100);
 }
 
 static void all_hundred_are_there(void)
